@@ -16,4 +16,8 @@ Where things live (imports point one way, left to right; ``tests/tidy`` holds it
     tools                 the command line
 """
 
+from . import _compiled
+
 __version__ = "0.1.0"
+
+_compiled.install()     # before any hot module is imported
