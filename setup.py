@@ -1,8 +1,8 @@
 """The list of compiled modules; everything else about packaging is in pyproject.toml.
 
-Every ``*_cy.py`` below the package is built, also through the links ``shardproxy/dialects`` and ``shardproxy/tools``.
-``SHARDPROXY_EXT``: ``auto`` (default) builds and goes on without when there is no working C compiler, ``require`` fails
-then, ``no`` builds nothing. Whatever is built, the sources stay and run interpreted.
+Every ``*_cy.py`` below the package is built, also through the links ``shardproxy/dialects`` and
+``shardproxy/tools``. ``SHARDPROXY_EXT``: ``auto`` (default) builds, and goes on without when there is no working C
+compiler; ``require`` fails then; ``no`` builds nothing. Whatever is built, the sources are installed too.
 """
 
 import os
@@ -25,8 +25,11 @@ class BuildCython(build_ext):
     def run(self) -> None:
         from Cython.Build import cythonize
 
-        self.extensions[:] = cythonize(self.extensions, compiler_directives=DIRECTIVES, quiet=True,
-                                       build_dir=os.path.join("build", "cython"))
+        translated = {made.name: made for made in cythonize(
+            self.extensions, compiler_directives=DIRECTIVES, quiet=True, build_dir=os.path.join("build", "cython"))}
+        for extension in self.extensions:       # changed in place: setuptools has noted things on these objects
+            extension.sources = translated[extension.name].sources
+            extension.depends = translated[extension.name].depends
         super().run()
 
 

@@ -1,11 +1,11 @@
 """Which hot modules (``*_cy.py``) run compiled; decided once, when ``shardproxy`` is imported.
 
-Invariant: all of them run compiled or all run interpreted. They share C types, so a mixture would not work, and the
-two states that exist are exactly the two that are tested.
+Invariant: all of them run compiled or all run interpreted. They share C types, so a mixture would not work, and
+the two states that exist are exactly the two that are tested.
 
-``SHARDPROXY_EXT`` at run time: ``auto`` (default) takes the compiled modules if they are complete, and in a checkout no
-older than their sources; ``require`` raises ImportError unless that holds; ``no`` runs the sources even where compiled
-modules lie beside them. ``summary()`` says what is used and why.
+``SHARDPROXY_EXT`` at run time: ``auto`` (default) takes the compiled modules if they are complete, and in a checkout
+no older than their sources; ``require`` raises ImportError unless that holds; ``no`` runs the sources even where
+compiled modules lie beside them. ``summary()`` says what is used and why.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def binary(source: Path) -> Path | None:
 
 
 def problems(root: Path = _ROOT) -> dict[str, str]:
-    """Modules that cannot run compiled, and why. Ages count only in a checkout: installers set times as they like."""
+    """Modules that cannot run compiled, and why. Ages count only in a checkout: installers set their own times."""
     checkout = (root.parent / "setup.py").exists()
     found: dict[str, str] = {}
     for name, source in modules(root).items():
@@ -85,7 +85,7 @@ def install() -> None:
     bad = {} if mode == "no" else problems()
     if mode == "require" and bad:
         listed = "; ".join(f"{name}: {why}" for name, why in bad.items())
-        raise ImportError(f"SHARDPROXY_EXT=require, but {listed} (`make install` compiles)")
+        raise ImportError(f"SHARDPROXY_EXT=require, but {listed} (`make ext` compiles)")
     if (mode == "no" or bad) and _SourcesOnly not in sys.meta_path:
         sys.meta_path.insert(0, _SourcesOnly)
 
