@@ -1,0 +1,133 @@
+"""What parent and worker ask of each other over the control channel: the names, parameters and meanings in one place.
+
+Both protocols are checked by mypy: ``handlers(obj, WorkerApi)`` and ``handlers(obj, ParentApi)`` turn an object that
+implements one into the handler table of an ``Endpoint``.
+
+The life of a worker: the parent starts ``python -m shardproxy.server.worker --control FD --board FD --index N
+--listen JSON`` (JSON: a list of ``[fd, dialect, address]``) and calls ``start``, then ``topology`` and ``facts`` as they become
+known; the worker calls ``ready`` when it accepts clients. At end of file on the control channel a worker exits at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from shardproxy.server.control import Handler
+
+__all__ = ["DRAIN_CLIENTS", "DRAIN_NOW", "DRAIN_SERVERS", "ParentApi", "PoolKey", "WorkerApi", "handlers"]
+
+PoolKey = tuple[str, str, str]
+"""(database, server id, user on the server): a list of three texts in JSON."""
+
+DRAIN_SERVERS, DRAIN_CLIENTS, DRAIN_NOW = "servers", "clients", "now"
+"""How to shut down: idle clients are closed and transactions may end; clients leave by themselves; everything is closed."""
+
+
+class WorkerApi(Protocol):
+    """Implemented by the worker, called by the parent."""
+
+    async def start(self, config_json: str, worker_index: int, secrets: Mapping[str, str]) -> None:
+        """``Config.from_worker_json(config_json)``; `secrets` has "boot": 32 hex digits, one value for all workers."""
+
+    async def reload(self, config: str) -> None:
+        """A new configuration in the same form; what needs a restart has been left as it was."""
+
+    async def topology(self, view: Mapping[str, Any]) -> None:
+        """A new snapshot of servers and roles (contract: topology view)."""
+
+    async def facts(self, database: str, facts: Mapping[str, Any], epoch: int) -> None:
+        """What the catalog of a database says, for its router."""
+
+    async def show(self, what: str) -> list[dict[str, Any]]:
+        """Figures, see figures.py."""
+
+    async def kill(self, client_id: int) -> bool:
+        """Close a client (57P01) and the server connection it uses. False: no such client."""
+
+    async def kill_database(self, database: str | None) -> int:
+        """Close all clients and server connections of a database (None: of all); how many clients there were."""
+
+    async def pause(self, database: str | None) -> None:
+        """Give out no server connection and close those released; returns when none is left in use."""
+
+    async def resume(self, database: str | None) -> None:
+        """End pause."""
+
+    async def enable(self, database: str, enabled: bool) -> None:
+        """Refuse (57P03) or allow new clients of a database."""
+
+    async def reconnect(self, database: str | None) -> None:
+        """Mark every server connection to be closed when it is released (idle ones: now)."""
+
+    async def wait_close(self, database: str | None) -> None:
+        """Returns when no server connection is marked any more."""
+
+    async def drain(self, server_id: str) -> None:
+        """Close idle connections to a server now, others when they are released. The topology keeps new ones away."""
+
+    async def cancel(self, pid: int, secret_hex: str) -> bool:
+        """Cancel the statement of the client with this key. False: not one of ours."""
+
+    async def shutdown(self, grace_s: float | None, mode: str) -> None:
+        """Stop accepting, drain as `mode` says for at most `grace_s` (None: no limit), then exit 0."""
+
+    async def stop_accepting(self) -> None:
+        """Close the listening sockets, nothing else (takeover)."""
+
+    async def permit(self, pool: PoolKey) -> None:
+        """A notification: a permit is set aside for this worker for a moment; call ``acquire`` to get it."""
+
+    async def reclaim(self, pool: PoolKey, count: int, owed: bool = False) -> int:
+        """Close up to `count` idle connections of a pool, release their permits, and say how many they were.
+
+        `owed`: if fewer were idle, close the missing ones as soon as they are released, even if clients here wait:
+        another worker has less than its share.
+        """
+
+    async def ping(self) -> str:
+        """Anything; proves that the event loop turns."""
+
+
+class ParentApi(Protocol):
+    """Implemented by the parent, called by a worker."""
+
+    async def ready(self, listeners: list[str]) -> None:
+        """The worker accepts clients on these addresses."""
+
+    async def acquire(self, pool: PoolKey, priority: int = 0) -> bool:
+        """May this worker open one more connection of a pool? Answers at once.
+
+        After False the worker hears ``permit`` when it is its turn. `priority` above 0: a client has waited
+        longer than reserve_timeout, so that the reserve may be used.
+        """
+
+    async def release(self, pool: PoolKey) -> None:
+        """A connection that had a permit is closed (or was never opened)."""
+
+    async def suspect(self, database: str, server_id: str, reason: str) -> None:
+        """A connection attempt failed or a connection died: check that server now."""
+
+    async def need(self, database: str) -> dict[str, Any] | None:
+        """A client asked for a database of the wildcard entry: watch it from now on. Its part of the topology view."""
+
+    async def ddl(self, database: str) -> None:
+        """The catalog changed: returns when every worker has the new facts."""
+
+    async def admin(self, sql: str, user: str, database: str) -> dict[str, Any]:
+        """Run a console command: {"columns": [[name, type]], "rows": [[...]], "tag": text} or {"error": [state, message, hint]}.
+
+        Optional keys: "notices": [text, ...] to be sent before the result.
+        """
+
+    async def cancel(self, pid: int, secret_hex: str) -> bool:
+        """A cancel request that belongs to another worker: pass it on."""
+
+    async def log_event(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
+        """Write a record to the parent's log."""
+
+
+def handlers(target: object, api: type) -> dict[str, Handler]:
+    """The methods of `target` that `api` names, as a handler table."""
+    names = [name for name in vars(api) if not name.startswith("_")]
+    return {name: getattr(target, name) for name in names}
