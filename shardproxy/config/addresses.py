@@ -1,9 +1,11 @@
 """Addresses as they are written in the configuration.
 
     listeners   "127.0.0.1:6432"  "[::1]:6432"  "*:6432"
-    servers     "db1:5432/shop"   "[::1]:5432/shop"  "unix:/run/postgresql:5432/shop"  "/run/postgresql:5432/shop"
+    servers     "db1:5432/shop"   "[::1]:5432/shop"  "/run/postgresql:5432/shop"
+                (also "unix:/run/postgresql:5432/shop")
 
-Invariant: ``parse(str(address)) == address``; a text that is not exactly one of these forms is refused with what is wrong.
+Invariant: ``parse(str(address)) == address``; a text that is not exactly one of these forms is refused with
+what is wrong.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler
-from pydantic_core import core_schema
+from pydantic_core import CoreSchema, core_schema
 
-from .types import SettingError
+from .values import SettingError
 
 __all__ = ["Address", "ListenAddress", "parse_address", "parse_listen"]
 
@@ -36,13 +38,13 @@ class ListenAddress:
         return f"{_bracketed(self.host)}:{self.port}"
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return _schema(lambda value: value if isinstance(value, cls) else parse_listen(value))
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
-    """Where a database server is: TCP (``host``) or the folder of its unix socket (``unix``). ``dbname`` may be empty."""
+    """Where a server is: ``host``, or ``unix``, the folder of its socket. ``dbname`` can be empty."""
 
     host: str
     port: int
@@ -58,7 +60,7 @@ class Address:
         return self if self.dbname else replace(self, dbname=dbname)
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return _schema(lambda value: value if isinstance(value, cls) else parse_address(value))
 
 
@@ -75,14 +77,14 @@ def parse_address(text: object) -> Address:
     if not isinstance(text, str):
         raise SettingError("not an address", _SERVER_REMEDY)
     if "://" in text:  # the text is not repeated: it may carry a password
-        raise SettingError("a URL is not an address", f"{_SERVER_REMEDY}; user and password have keys of their own")
+        raise SettingError("a URL is not an address", f"{_SERVER_REMEDY}; the user has keys of its own")
     if "\0" in text:
         raise SettingError("an address cannot contain a zero byte", _SERVER_REMEDY)
     if text.startswith(("/", "unix:")):
         return _parse_unix(text)
     place, slash, dbname = text.partition("/")
     if slash and not dbname:
-        raise SettingError(f'"{text}" ends with "/"', "write the name of the database after it, or leave it out")
+        raise SettingError(f'"{text}" ends with "/"', "write the name of the database, or leave / out")
     host, port = _host_and_port(place, _SERVER_REMEDY)
     return Address(host, _server_port(port), dbname)
 
@@ -92,7 +94,8 @@ def _parse_unix(text: str) -> Address:
     path = text.removeprefix("unix:")
     match = re.fullmatch(r"(/.*?):(\d+)(?:/(.+))?", path, re.DOTALL)
     if match is None:
-        raise SettingError(f'"{text}" is not the address of a unix socket', 'write "/run/postgresql:5432/database"')
+        raise SettingError(f'"{text}" is not the address of a unix socket',
+                           'write "/run/postgresql:5432/database"')
     return Address("", _server_port(_port(match[2], text, _SERVER_REMEDY)), match[3] or "", match[1])
 
 
@@ -112,7 +115,8 @@ def _host_and_port(text: str, remedy: str, *, allow_any: bool = False) -> tuple[
         if not colon:
             host, port = text, None
         if ":" in host:
-            raise SettingError(f'"{text}" has more than one ":"', "write an IPv6 address in brackets: \"[::1]:5432\"")
+            raise SettingError(f'"{text}" has more than one ":"',
+                               'write an IPv6 address in brackets: "[::1]:5432"')
     if not port:
         raise SettingError(f'"{text}" has no port', remedy)
     if not (host == "*" and allow_any) and bracketed is None:
@@ -147,5 +151,6 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _schema(parse: Any) -> core_schema.CoreSchema:
-    return core_schema.no_info_plain_validator_function(parse, serialization=core_schema.to_string_ser_schema())
+def _schema(parse: Any) -> CoreSchema:
+    return core_schema.no_info_plain_validator_function(
+        parse, serialization=core_schema.to_string_ser_schema())

@@ -1,7 +1,8 @@
 """The whole configuration, checked and frozen.
 
-Invariant: the models mirror the TOML file key by key; what is derived from it is a property. A ``Config`` never changes:
-RELOAD makes another one. Secrets leave a ``Config`` only through ``Secret.reveal()`` and ``to_worker_json``.
+Invariant: the models mirror the TOML file key by key; what is derived from it is a property. A ``Config``
+never changes: RELOAD makes another one. Secrets leave a ``Config`` only through ``Secret.reveal()`` and
+``to_worker_json``.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from typing import TypeVar
 from pydantic import PrivateAttr
 
 from .auth import Auth, ClientTls, HostRule, User
-from .databases import ANY, Database, Keyspace, MaxLag, Server, ServerRef, ServerTls, Shard, Table
+from .databases import ANY, Database
 from .listen import Listen, UnixSocket
 from .log import Log
 from .pool import Pool, PoolMode
 from .secret import REVEAL, Secret
-from .types import Name, Settings, setting
+from .servers import Keyspace, MaxLag, Server, ServerRef, ServerTls, Shard, Table
+from .values import Name, Settings, setting
 
-__all__ = ["ADMIN_DATABASE", "ANY", "Auth", "ClientTls", "Config", "Database", "HostRule", "Keyspace", "Listen", "Log",
-           "MaxLag", "Pool", "PoolLimits", "Secret", "Server", "ServerRef", "ServerTls", "Shard", "Table", "UnixSocket",
-           "User"]
+__all__ = ["ADMIN_DATABASE", "ANY", "Auth", "ClientTls", "Config", "Database", "HostRule", "Keyspace",
+           "Listen", "Log", "MaxLag", "Pool", "PoolLimits", "Secret", "Server", "ServerRef", "ServerTls",
+           "Shard", "Table", "UnixSocket", "User"]
 
 ADMIN_DATABASE = "shardproxy"
 """Database name of the admin console; never a real database."""
@@ -35,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """What holds for the pool of one database and one user, after all overrides. Times in seconds; 0: no limit."""
+    """What holds for the pools of one user in one database, after all overrides. Seconds; 0: no limit."""
 
     mode: PoolMode
     size: int
@@ -53,8 +55,10 @@ class PoolLimits:
 class Config(Settings):
     """All settings of one proxy."""
 
-    topology: Name | None = setting(None, 'Where the proxy keeps what it must remember over restarts: "file:FOLDER". Default: '
-                                    'beside the configuration file, with its name and ".topology".', restart=True)
+    topology: Name | None = setting(
+        None,
+        'Where the proxy keeps what it must remember over restarts: "file:FOLDER". Default: beside the '
+        'configuration file, with its name and ".topology".', restart=True)
     listen: Listen = setting(Listen(), "Where clients and operators reach the proxy.")
     auth: Auth = setting(Auth(), "Who may log in.")
     pool: Pool = setting(Pool(), "Server connections.")
@@ -104,7 +108,7 @@ class Config(Settings):
         return self.auth.users.get(name)
 
     def pool_for(self, database: Database, user: str) -> PoolLimits:
-        """Limits of the pools of ``user`` in ``database``: the user's, else the database's, else those of [pool]."""
+        """Limits of the pools of ``user`` in ``database``: the user's, else the database's, else [pool]'s."""
         pool, own = self.pool, self.auth.users.get(user, User())
         return PoolLimits(
             mode=own.pool_mode or database.pool_mode or pool.mode,
@@ -114,8 +118,10 @@ class Config(Settings):
             reserve_timeout=pool.reserve_timeout,
             max_db_connections=_first(database.max_db_connections, pool.max_db_connections),
             max_user_connections=_first(own.max_user_connections, pool.max_user_connections),
-            max_db_client_connections=_first(database.max_db_client_connections, pool.max_db_client_connections),
-            max_user_client_connections=_first(own.max_user_client_connections, pool.max_user_client_connections),
+            max_db_client_connections=_first(
+                database.max_db_client_connections, pool.max_db_client_connections),
+            max_user_client_connections=_first(
+                own.max_user_client_connections, pool.max_user_client_connections),
             query_wait_timeout=_first(database.query_wait_timeout, pool.query_wait_timeout),
             server_lifetime=_first(database.server_lifetime, pool.server_lifetime))
 

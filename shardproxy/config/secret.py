@@ -1,7 +1,8 @@
 """A secret that cannot be shown by accident.
 
-Invariant: no ``repr``, ``str``, log line, error or plain dump contains the text. Only ``reveal()`` gives it, and only a
-dump made with the context ``REVEAL`` (what is sent to a worker over its private socket) carries it.
+Invariant: no ``repr``, ``str``, log line, error or plain dump contains the text. Only ``reveal()`` gives
+it, and only a dump made with the context ``REVEAL`` (what is sent to a worker over its private socket)
+carries it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hmac
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, SerializationInfo
-from pydantic_core import core_schema
+from pydantic_core import CoreSchema, core_schema
 
 __all__ = ["HIDDEN", "REVEAL", "Secret"]
 
@@ -46,7 +47,7 @@ class Secret:
         return bool(self._text)
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
             cls._validate,
             serialization=core_schema.plain_serializer_function_ser_schema(

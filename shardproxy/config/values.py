@@ -1,7 +1,8 @@
 """Building blocks of the settings: the frozen base model and the value types with their units.
 
-Invariant: a setting has exactly one unit, which the documentation prints; a value without a unit is in that unit, a text
-such as ``"150ms"`` or ``"10MB"`` is converted. Nothing is coerced silently: ``"1"`` is not a number, ``1`` is not a text.
+Invariant: a setting has exactly one unit, which the documentation prints; a value without a unit is in that
+unit, a text such as ``"150ms"`` or ``"10MB"`` is converted. Nothing is coerced silently: ``"1"`` is not a
+number, ``1`` is not a text.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["Bytes", "Cidr", "Count", "FilePath", "Flag", "Milliseconds", "Name",
            "Settings", "Unit", "parse_bytes", "parse_seconds", "setting"]
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_BYTES = {"": 1, "b": 1, "kb": 1 << 10, "kib": 1 << 10, "mb": 1 << 20, "mib": 1 << 20, "gb": 1 << 30, "gib": 1 << 30}
+_BYTES = {"": 1, "b": 1, "kb": 2**10, "kib": 2**10, "mb": 2**20, "mib": 2**20, "gb": 2**30, "gib": 2**30}
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
 
 
@@ -39,10 +40,11 @@ class Unit(str):
 class Settings(BaseModel):
     """Base of every table of the file: frozen, and unknown keys are mistakes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-def setting(default: Any, description: str, *, restart: bool = False, example: Any = None, **options: Any) -> Any:
+def setting(
+        default: Any, description: str, *, restart: bool = False, example: Any = None, **options: Any) -> Any:
     """A documented setting. ``restart``: RELOAD cannot apply a change of it."""
     extra = {"restart": restart, "example": example}
     if isinstance(default, (dict, list)):
@@ -54,11 +56,12 @@ def setting(default: Any, description: str, *, restart: bool = False, example: A
 def parse_seconds(value: object) -> float:
     """Seconds from a number or from a text with a unit: ``0.5``, ``"500ms"``, ``"2min"``."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise SettingError("not a time", 'write seconds as a number, or a text such as "500ms", "30s", "5min"')
+        raise SettingError("not a time", 'write seconds as a number, or a text: "500ms", "30s", "5min"')
     if isinstance(value, str):
         match = _QUANTITY.fullmatch(value)
         if match is None or match[2].lower() not in _SECONDS:
-            raise SettingError(f'"{value}" is not a time', 'write a number and us, ms, s, min, h or d: "500ms", "5min"')
+            raise SettingError(f'"{value}" is not a time',
+                               'write a number and us, ms, s, min, h or d: "500ms", "5min"')
         value = float(match[1]) * _SECONDS[match[2].lower()]
     if not math.isfinite(value) or value < 0:
         raise SettingError("a time cannot be negative or infinite", "0 means: no limit")
@@ -92,7 +95,8 @@ def _cidr(value: str) -> str:
     try:
         return str(ipaddress.ip_network(value, strict=False))
     except ValueError:
-        raise SettingError(f'"{value}" is not a network', 'write CIDR: "10.0.0.0/8", "192.168.1.7", "fd00::/8"') from None
+        raise SettingError(f'"{value}" is not a network',
+                           'write CIDR: "10.0.0.0/8", "192.168.1.7", "fd00::/8"') from None
 
 
 def _name(value: str) -> str:
