@@ -7,8 +7,9 @@
     {"time": "2026-01-02T03:04:05.678Z", "level": "info", "process": "worker-0", "logger": "session",
      "event": "logged in", "client": 1027, "user": "app", "database": "shop"}
 
-Invariants: an event is one line, whatever a client puts in its names; a field whose name says that it is a secret, and
-a password inside a statement or connection string, are masked. Standard output is never used: `serve` talks there.
+Invariants: an event is one line, whatever a client puts in its names; a field whose name says that it is a
+secret, and a password inside a statement or connection string, are masked. Standard output is never used:
+`serve` talks there.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ ROOT = "shardproxy"
 
 _SECRET_NAME = re.compile(r"passw|secret|verifier|token|private|scram|_key$|^key$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(
-    r"""(?ix) ( \b password \s* (?: = | : | \s ) \s* ) (?! null\b | _file\b | _env\b )   # password = ..., PASSWORD '...'
-              ( [eE]? ' (?: [^'\\] | '' | \\. )* ' | " (?: [^"\\] | \\. )* " | [^\s'",;)]+ )
-      | ( \b (?: SCRAM-SHA-256\$ | md5 (?= [0-9a-f]{32}\b ) ) ) ( [^\s'"]+ )           # stored verifiers
-      | ( ://[^\s:/@]+: ) ( [^\s@]+ ) (?= @ )                                            # postgres://user:...@host
+    r"""(?ix) ( \b password \s* (?: = | : | \s ) \s* )           # password = ..., PASSWORD '...'
+              (?! null\b | _file\b | _env\b )
+              ( e? ' (?: [^'\\] | '' | \\. )* ' | " (?: [^"\\] | \\. )* " | [^\s'",;)]+ )
+      | ( \b (?: SCRAM-SHA-256\$ | md5 (?= [0-9a-f]{32}\b ) ) ) ( [^\s'"]+ )
+      | ( ://[^\s:/@]+: ) ( [^\s@]+ ) (?= @ )                    # postgres://user:...@host
     """)
-_PASSWORD_PROSE = re.compile(r"\bpassword\s+(?:authentication|for|is|was|does|of|in|and|or|from|needed|required)\b",
-                             re.IGNORECASE)
+_PASSWORD_PROSE = re.compile(
+    r"\bpassword\s+(?:authentication|for|is|was|does|of|in|and|or|from|needed|required)\b", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 _PLAIN = re.compile(r"[^\s\"'=]+\Z")
 
@@ -78,7 +80,8 @@ class Log:
 
     def _log(self, level: int, event: str, fields: dict[str, Any], exc_info: bool = False) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", event, exc_info=exc_info, extra={"fields": {**self._fields, **fields}})
+            extra = {"fields": {**self._fields, **fields}}
+            self._logger.log(level, "%s", event, exc_info=exc_info, extra=extra)
 
 
 def get_logger(name: str) -> Log:
@@ -115,7 +118,8 @@ class _Formatter(logging.Formatter):
         self._process = process
 
     def _parts(self, record: logging.LogRecord) -> tuple[str, str, str, dict[str, Any]]:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        moment += f".{int(record.msecs):03d}Z"
         fields = {name: _value(name, value) for name, value in getattr(record, "fields", {}).items()}
         if record.exc_info:
             fields["traceback"] = mask(self.formatException(record.exc_info))
@@ -125,9 +129,9 @@ class _Formatter(logging.Formatter):
 class _Json(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment, name, event, fields = self._parts(record)
-        line = {"time": moment, "level": record.levelname.lower(), "process": self._process, "logger": name,
-                "event": event}
-        return json.dumps({**fields, **line} if fields.keys() & line.keys() else {**line, **fields}, default=str)
+        line = {"time": moment, "level": record.levelname.lower(), "process": self._process,
+                "logger": name, "event": event}
+        return json.dumps({**line, **{key: fields[key] for key in fields if key not in line}}, default=str)
 
 
 class _Text(_Formatter):

@@ -2,12 +2,12 @@
 
 A frame is four bytes of length (big endian) and one JSON object:
 
-    {"id": 7, "call": "show", "params": {...}}      answered by {"id": 7, "result": ...} or {"id": 7, "error": "text"}
-    {"call": "permit", "params": {...}}             a notification: never answered
+    {"id": 7, "call": "show", "params": {}}     answered by {"id": 7, "result": ...} or {"id": 7, "error": ""}
+    {"call": "permit", "params": {}}            a notification: never answered
 
-Invariants: handlers *start* in the order their frames were sent (so ``release`` before ``acquire`` stays so); every
-pending call ends when the connection does; no frame is larger than ``CONTROL_MESSAGE_MAX``; a peer that does not read
-is disconnected rather than buffered for without bound.
+Invariants: handlers *start* in the order their frames were sent (so ``release`` before ``acquire`` stays so);
+every pending call ends when the connection does; no frame is larger than ``CONTROL_MESSAGE_MAX``; a peer that
+does not read is disconnected rather than buffered for without bound.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -23,6 +22,7 @@ from typing import Any
 
 from shardproxy.errors import ControlClosed, ControlError
 from shardproxy.limits import CONTROL_MESSAGE_MAX
+from shardproxy.log import get_logger
 
 __all__ = ["Endpoint", "Handler"]
 
@@ -32,7 +32,7 @@ HANDLERS_MAX = 10_000
 """Handlers running at once; above this calls are refused (each may hold a message's worth of memory)."""
 
 _LENGTH = struct.Struct("!I")
-_log = logging.getLogger("shardproxy.server.control")
+_log = get_logger(__name__)
 
 
 class Endpoint:
@@ -58,7 +58,7 @@ class Endpoint:
         return self._closed
 
     async def call(self, method: str, /, timeout: float | None = 10, **params: Any) -> Any:
-        """Run `method` on the other side. ControlError if it failed or took too long, ControlClosed if it is gone."""
+        """Run `method` on the other side. ControlError: failed or too late; ControlClosed: it is gone."""
         if self._closed:
             raise ControlClosed(f"{self.name}: {method}: the connection is closed")
         self._last_id += 1
@@ -132,7 +132,7 @@ class Endpoint:
         if len(body) > CONTROL_MESSAGE_MAX:
             raise ControlError(f"{self.name}: a message of {len(body)} bytes is too long to send")
         if self._writer.transport.get_write_buffer_size() > CONTROL_MESSAGE_MAX:
-            _log.error("%s does not read its control connection: closed", self.name)
+            _log.error("the other side does not read its control connection: closed", peer=self.name)
             self._writer.transport.abort()
             self.close()
             raise ControlClosed(f"{self.name}: does not read")
@@ -146,7 +146,8 @@ class Endpoint:
         if call_id is not None and len(self._tasks) >= HANDLERS_MAX:
             self._send({"id": call_id, "error": f"{method}: too many calls at once"})
             return
-        task = asyncio.get_running_loop().create_task(self._handle(call_id, method, message.get("params") or {}))
+        params = message.get("params") or {}
+        task = asyncio.get_running_loop().create_task(self._handle(call_id, method, params))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -167,13 +168,14 @@ class Endpoint:
                 raise ControlError(f"unknown method {method!r}")
             reply["result"] = await handler(**params)
         except Exception as error:
-            reply["error"] = str(error) if isinstance(error, ControlError) else f"{type(error).__name__}: {error}"
+            known = isinstance(error, ControlError)
+            reply["error"] = str(error) if known else f"{type(error).__name__}: {error}"
             if call_id is None:
-                _log.exception("%s: %s failed", self.name, method)
+                _log.exception("notification failed", peer=self.name, method=method)
         if call_id is None or self._closed:
             return
         try:
             self._send(reply)
-        except ControlError as error:  # the result is too long, or is not JSON: the caller must still hear of it
+        except ControlError as error:  # too long, or not JSON: the caller must still hear of it
             if not self._closed:
                 self._send({"id": call_id, "error": f"{method}: {error}"})

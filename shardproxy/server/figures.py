@@ -1,7 +1,7 @@
 """What a worker answers to ``show(what)``: one TypedDict per noun, added up over the workers by the parent.
 
-Counters only grow while a worker lives; the parent keeps the totals of workers that died. Times of day are seconds
-since 1970 (float), durations are whole microseconds, sizes are bytes. A figure a worker does not know is 0 or "".
+Counters only grow while a worker lives; the parent keeps the totals of workers that died. Times of day are
+seconds since 1970 (float), durations whole microseconds, sizes bytes. What a worker does not know is 0 or "".
 
     what          list of
     "clients"     ClientFigures        one per client connection, also those that are still logging in
@@ -17,15 +17,16 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-__all__ = ["COUNTERS", "ROUTES_SHOWN_MAX", "WORKERS_MAX", "ClientFigures", "PoolFigures", "PreparedFigures",
-           "RouteFigures", "ServerFigures", "StatsFigures", "TransactionFigures", "connection_id", "worker_of"]
+__all__ = ["COUNTERS", "ROUTES_SHOWN_MAX", "WORKERS_MAX", "ClientFigures", "PoolFigures",
+           "PreparedFigures", "RouteFigures", "ServerFigures", "StatsFigures", "TransactionFigures",
+           "connection_id", "worker_of"]
 
 WORKERS_MAX = 256
 ROUTES_SHOWN_MAX = 500
 
 
 def connection_id(worker_index: int, number: int) -> int:
-    """The id of a worker's `number`-th connection (client or server): unique over the workers, shown and logged."""
+    """The id of a worker's `number`-th connection (client or server): unique over the workers."""
     return number * WORKERS_MAX + worker_index
 
 
@@ -57,7 +58,7 @@ class ClientFigures(TypedDict):
 
 
 class ServerFigures(TypedDict):
-    id: int                     # connection_id(worker_index, n), same numbers as clients (never equal to a client's)
+    id: int                     # connection_id(worker_index, n), never equal to a client's
     user: str
     database: str               # as in the configuration
     server: str                 # server id of the topology, e.g. "shop/main/main/0"

@@ -1,11 +1,12 @@
-"""What parent and worker ask of each other over the control channel: the names, parameters and meanings in one place.
+"""What parent and worker ask of each other over the control channel: names, parameters and meanings.
 
-Both protocols are checked by mypy: ``handlers(obj, WorkerApi)`` and ``handlers(obj, ParentApi)`` turn an object that
-implements one into the handler table of an ``Endpoint``.
+``handlers(obj, WorkerApi)`` and ``handlers(obj, ParentApi)`` turn an object that implements one of them into
+the handler table of an ``Endpoint``.
 
-The life of a worker: the parent starts ``python -m shardproxy.server.worker --control FD --board FD --index N
---listen JSON`` (JSON: a list of ``[fd, dialect, address]``) and calls ``start``, then ``topology`` and ``facts`` as they become
-known; the worker calls ``ready`` when it accepts clients. At end of file on the control channel a worker exits at once.
+The life of a worker: the parent starts ``python -m shardproxy.server.worker --control FD --board FD
+--index N --listen JSON`` (JSON: a list of ``[fd, dialect, address]``) and calls ``start``, then ``topology``
+and ``facts`` as they become known; the worker calls ``ready`` when it accepts clients. At end of file on the
+control channel a worker exits at once.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ PoolKey = tuple[str, str, str]
 """(database, server id, user on the server): a list of three texts in JSON."""
 
 DRAIN_SERVERS, DRAIN_CLIENTS, DRAIN_NOW = "servers", "clients", "now"
-"""How to shut down: idle clients are closed and transactions may end; clients leave by themselves; everything is closed."""
+"""How to shut down: idle clients are closed and transactions may end; or clients leave by themselves; or
+everything is closed at once."""
 
 
 class WorkerApi(Protocol):
     """Implemented by the worker, called by the parent."""
 
     async def start(self, config_json: str, worker_index: int, secrets: Mapping[str, str]) -> None:
-        """``Config.from_worker_json(config_json)``; `secrets` has "boot": 32 hex digits, one value for all workers."""
+        """``Config.from_worker_json(config_json)``; `secrets` has "boot": 32 hex digits, one for all."""
 
     async def reload(self, config: str) -> None:
         """A new configuration in the same form; what needs a restart has been left as it was."""
@@ -46,7 +48,7 @@ class WorkerApi(Protocol):
         """Close a client (57P01) and the server connection it uses. False: no such client."""
 
     async def kill_database(self, database: str | None) -> int:
-        """Close all clients and server connections of a database (None: of all); how many clients there were."""
+        """Close all clients and server connections of a database (None: of all); says how many clients."""
 
     async def pause(self, database: str | None) -> None:
         """Give out no server connection and close those released; returns when none is left in use."""
@@ -64,7 +66,7 @@ class WorkerApi(Protocol):
         """Returns when no server connection is marked any more."""
 
     async def drain(self, server_id: str) -> None:
-        """Close idle connections to a server now, others when they are released. The topology keeps new ones away."""
+        """Close idle connections to a server now, others when released. The topology keeps new ones away."""
 
     async def cancel(self, pid: int, secret_hex: str) -> bool:
         """Cancel the statement of the client with this key. False: not one of ours."""
@@ -81,8 +83,8 @@ class WorkerApi(Protocol):
     async def reclaim(self, pool: PoolKey, count: int, owed: bool = False) -> int:
         """Close up to `count` idle connections of a pool, release their permits, and say how many they were.
 
-        `owed`: if fewer were idle, close the missing ones as soon as they are released, even if clients here wait:
-        another worker has less than its share.
+        `owed`: if fewer were idle, close the missing ones as soon as they are released, even if clients here
+        wait: another worker has less than its share.
         """
 
     async def ping(self) -> str:
@@ -109,15 +111,17 @@ class ParentApi(Protocol):
         """A connection attempt failed or a connection died: check that server now."""
 
     async def need(self, database: str) -> dict[str, Any] | None:
-        """A client asked for a database of the wildcard entry: watch it from now on. Its part of the topology view."""
+        """A client asked for a database of the wildcard entry: watch it. Its part of the topology view."""
 
     async def ddl(self, database: str) -> None:
         """The catalog changed: returns when every worker has the new facts."""
 
     async def admin(self, sql: str, user: str, database: str) -> dict[str, Any]:
-        """Run a console command: {"columns": [[name, type]], "rows": [[...]], "tag": text} or {"error": [state, message, hint]}.
+        """Run a console command.
 
-        Optional keys: "notices": [text, ...] to be sent before the result.
+        {"columns": [[name, type], ...], "rows": [[value, ...], ...], "tag": text}, with "columns": [] for a
+        command without a table, and perhaps "notices": [text, ...] to be sent before it;
+        or {"error": [sqlstate, message, hint]}.
         """
 
     async def cancel(self, pid: int, secret_hex: str) -> bool:

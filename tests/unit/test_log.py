@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from shardproxy import log
 
 
@@ -70,15 +71,16 @@ def test_secrets_in_texts_are_masked(text: str) -> None:
     assert "hunter2" not in log.mask(text) and "***" in log.mask(text)
 
 
-@pytest.mark.parametrize("text", ["password authentication failed for user app", "SELECT 1", "no password needed"])
+@pytest.mark.parametrize("text", ["password authentication failed for user app", "SELECT 1",
+                                  "no password needed"])
 def test_prose_is_left_alone(text: str) -> None:
     assert log.mask(text) == text
 
 
 def test_secret_fields_are_masked(written: Callable[[], str]) -> None:
     log.setup()
-    log.get_logger("x").info("connecting", server_password="hunter2", verifier="hunter2", cancel_key="hunter2",
-                             tls_key="", keyspace="main")
+    log.get_logger("x").info("connecting", server_password="hunter2", verifier="hunter2",
+                             cancel_key="hunter2", tls_key="", keyspace="main")
     text = written()
     assert "hunter2" not in text and "keyspace=main" in text
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+
 from shardproxy.errors import ControlClosed, ControlError
 from shardproxy.limits import CONTROL_MESSAGE_MAX
 from shardproxy.server.control import Endpoint, Handler
