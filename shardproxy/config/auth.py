@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import AfterValidator, PlainValidator, model_validator
 
 from .pool import PoolMode
 from .secret import Secret
-from .values import Cidr, Count, FilePath, Name, SettingError, Settings, setting
+from .values import Count, FilePath, Name, SettingError, Settings, parse_cidr, setting
 
 __all__ = ["Auth", "AuthMethod", "ClientTls", "ClientTlsMode", "HostMethod", "HostRule", "User",
            "is_verifier"]
@@ -32,6 +32,26 @@ _MD5 = re.compile(r"md5[0-9a-f]{32}")
 def is_verifier(text: str) -> bool:
     """Is this what a database stores instead of a password: a SCRAM-SHA-256 verifier or an MD5 hash?"""
     return _SCRAM.fullmatch(text) is not None or _MD5.fullmatch(text) is not None
+
+
+def _known_form(value: Secret) -> Secret:
+    if not is_verifier(value.reveal()):
+        raise SettingError("neither a SCRAM-SHA-256$... nor an md5... verifier",
+                           "copy it from the database (PostgreSQL: pg_authid.rolpassword), or write password = ...")
+    return value
+
+
+def _source(value: str) -> str:
+    return value if value in ("all", "unix") else parse_cidr(value)
+
+
+def _either(value: object) -> object:
+    if isinstance(value, bool) or value == "any":
+        return value
+    raise SettingError("neither true, false nor \"any\"", 'write true, false or "any"')
+
+
+Verifier = Annotated[Secret, AfterValidator(_known_form)]
 
 
 class ClientTls(Settings):
@@ -56,7 +76,7 @@ class User(Settings):
         None, "Password in plain text, or a verifier as stored by the database.")
     password_file: FilePath | None = setting(None, "File whose first line is the password or verifier.")
     password_env: Name | None = setting(None, "Environment variable that holds the password or verifier.")
-    verifier: Secret | None = setting(
+    verifier: Verifier | None = setting(
         None,
         'What the database stores instead of a password: "SCRAM-SHA-256$..." or "md5...". The proxy then '
         'logs in to the servers with the key that the client proves.')
@@ -83,23 +103,16 @@ class User(Settings):
             return value
         return {**value, "password": None, "verifier": text}
 
-    @model_validator(mode="after")
-    def _verifier_has_a_known_form(self) -> User:
-        if self.verifier is not None and not is_verifier(self.verifier.reveal()):
-            raise SettingError("verifier has neither the form SCRAM-SHA-256$... nor md5...",
-                               "copy rolpassword from pg_authid, or write a password instead")
-        return self
-
 
 class HostRule(Settings):
     """One rule of ``auth.hosts``; all conditions must match, as in PostgreSQL's pg_hba.conf."""
 
-    source: Cidr | Literal["all", "unix"] = setting(
-        "all", 'Where the client comes from: a network, "unix" (the unix socket) or "all".',
-        union_mode="left_to_right")
+    source: Annotated[str, AfterValidator(_source)] = setting(
+        "all", 'Where the client comes from: a network (CIDR), "unix" (the unix socket) or "all".')
     user: Name = setting("all", 'User name, or "all".')
     database: Name = setting("all", 'Database name, or "all".')
-    tls: bool | Literal["any"] = setting("any", 'true: only with TLS. false: only without. "any": either.')
+    tls: Annotated[bool | Literal["any"], PlainValidator(_either)] = setting(
+        "any", 'true: only with TLS. false: only without. "any": either.')
     method: HostMethod = setting("scram-sha-256", 'How the client proves who it is, or "reject".')
 
 

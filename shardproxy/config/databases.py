@@ -120,5 +120,5 @@ class Database(Settings):
         address = server.address.with_dbname(self._name)
         return ServerRef(
             id=f"{self._name}/{keyspace}/{shard}/{number}", database=self._name, keyspace=keyspace,
-            shard=shard, number=number, host=address.host, port=address.port, dbname=address.dbname, unix=address.unix,
-            weight=server.weight, zone=server.zone, configured_primary=number == 0)
+            shard=shard, number=number, host=address.host, port=address.port, dbname=address.dbname,
+            unix=address.unix, weight=server.weight, zone=server.zone, configured_primary=number == 0)

@@ -1,6 +1,6 @@
 """Parts of a database entry: servers, shards, keyspaces, lag limits, TLS towards the servers.
 
-Invariant: which server is the primary is found out at run time; the configuration only says where to look first.
+Invariant: which server is the primary is found out at run time; the configuration only says where to look.
 """
 
 from __future__ import annotations

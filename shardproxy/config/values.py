@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 __all__ = ["Bytes", "Cidr", "Count", "FilePath", "Flag", "Milliseconds", "Name", "Seconds", "SettingError",
-           "Settings", "Unit", "parse_bytes", "parse_seconds", "setting"]
+           "Settings", "Unit", "parse_bytes", "parse_cidr", "parse_seconds", "setting"]
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "b": 1, "kb": 2**10, "kib": 2**10, "mb": 2**20, "mib": 2**20, "gb": 2**30, "gib": 2**30}
@@ -91,7 +91,8 @@ def _resolve(value: object, info: ValidationInfo) -> Path:
     return base / path if base is not None else path
 
 
-def _cidr(value: str) -> str:
+def parse_cidr(value: str) -> str:
+    """A network in its normal form; host bits are cleared, as in pg_hba.conf."""
     try:
         return str(ipaddress.ip_network(value, strict=False))
     except ValueError:
@@ -111,5 +112,5 @@ Bytes = Annotated[int, BeforeValidator(parse_bytes), Unit("bytes")]
 Count = Annotated[int, Field(ge=0, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Name = Annotated[str, AfterValidator(_name)]
-Cidr = Annotated[str, AfterValidator(_cidr), Unit("CIDR")]
+Cidr = Annotated[str, AfterValidator(parse_cidr), Unit("CIDR")]
 FilePath = Annotated[Path, BeforeValidator(_resolve), Unit("path")]

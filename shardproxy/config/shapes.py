@@ -1,0 +1,149 @@
+"""From parsed TOML to models, and from what pydantic says to mistakes that a person can act on.
+
+Invariant: all keys with a wrong name or type are reported at once. What is wrong is then cut out, so that
+the rest still becomes a ``Config`` on which the later checks run; that ``Config`` is never used for
+anything else.
+"""
+
+from __future__ import annotations
+
+import copy
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from .model import Config
+from .report import Key, Report, closest
+from .values import SettingError
+
+__all__ = ["fields_at", "to_config"]
+
+_ROUNDS_MAX = 64
+_EXPECTED = {
+    "bool_type": "true or false is expected", "int_type": "a whole number is expected",
+    "float_type": "a number is expected", "string_type": "a text in quotes is expected",
+    "tuple_type": "a list is expected: [...]", "list_type": "a list is expected: [...]",
+    "model_type": "a table is expected: { ... }", "mapping_type": "a table is expected: { ... }",
+    "dict_type": "a table is expected: { ... }",
+}
+_TOML_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list",
+               dict: "a table"}
+
+
+def to_config(raw: dict[str, Any], base: Path, report: Report) -> Config | None:
+    """The configuration; with mistakes: what is left of it, for further checks; ``None`` if nothing is."""
+    remaining = copy.deepcopy(raw)
+    for _ in range(_ROUNDS_MAX):
+        try:
+            return Config.model_validate(remaining, context={"base": base})
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        for detail in details:
+            loc = _as_written(remaining, detail["loc"])
+            report.add(loc, *_explain(detail))
+            _cut(remaining, loc[:-1] if detail["type"] == "missing" else loc)
+        report.settle()
+    return None
+
+
+def _as_written(raw: Any, loc: Key) -> Key:
+    """The key as it is in the file, where ``"host:port"`` may stand for ``{ address = "host:port" }``."""
+    for depth, part in enumerate(loc):
+        if not isinstance(raw, (dict, list)):
+            return loc[:depth]
+        raw = raw.get(part) if isinstance(raw, dict) else raw[part] if isinstance(part, int) else None
+    return loc
+
+
+def _cut(raw: dict[str, Any], loc: Key) -> None:
+    """Remove what is at ``loc``. Of a list nothing remains: its other items would change their numbers."""
+    if not loc:
+        raw.clear()
+        return
+    *path, last = loc
+    inner: Any = raw
+    for depth, part in enumerate(path):
+        if not isinstance(inner.get(part), dict):
+            path, last = path[:depth], part
+            break
+        inner = inner[part]
+    inner.pop(last, None)
+
+
+def _explain(detail: ErrorDetails) -> tuple[str, str]:
+    """What is wrong, and what would be right."""
+    kind, context, loc = detail["type"], detail.get("ctx", {}), detail["loc"]
+    cause = context.get("error")
+    if isinstance(cause, SettingError):
+        return cause.problem, cause.remedy
+    if kind == "extra_forbidden":
+        return _unknown_key(loc)
+    if kind == "missing":
+        return "is missing", f'add "{loc[-1]}"'
+    if kind == "literal_error":
+        return _wrong_choice(loc, detail["input"], str(context.get("expected", "")))
+    if kind in _EXPECTED:
+        found = _TOML_TYPES.get(type(detail["input"]), type(detail["input"]).__name__)
+        return f"{_EXPECTED[kind]}, not {found}", ""
+    if kind in ("greater_than_equal", "less_than_equal"):
+        bound = f"at least {context['ge']:g}" if "ge" in context else f"at most {context['le']:g}"
+        return f"must be {bound}", ""
+    if kind == "string_pattern_mismatch":
+        return "does not have the right form", f"it must match {context['pattern']}"
+    return detail["msg"].removeprefix("Value error, "), ""
+
+
+def _wrong_choice(loc: Key, value: object, expected: str) -> tuple[str, str]:
+    remedy = f"choose {expected}"
+    if loc[-1] == "method" and value in ("plain", "password", "pam", "ldap", "any"):
+        return f'"{value}" is refused: it would send passwords in plain text or check none', remedy
+    meant = closest(value, expected.replace("'", "").replace(" or ", ", ").split(", "))
+    shown = f'"{value}"' if isinstance(value, str) else str(value)
+    return f"{shown} is not possible here", f'did you mean "{meant}"? {remedy}' if meant else remedy
+
+
+def _unknown_key(loc: Key) -> tuple[str, str]:
+    key, known = loc[-1], fields_at(loc[:-1])
+    meant = closest(key, known)
+    if meant:
+        return "is not a setting", f'did you mean "{meant}"?'
+    for section, field in Config.model_fields.items():
+        if field.annotation is not None and key in _fields_of(field.annotation):
+            return "is not a setting here", f"it belongs in [{section}]"
+    return "is not a setting", f"possible here: {', '.join(sorted(known))}" if known else ""
+
+
+def fields_at(loc: Key) -> list[str]:
+    """Names of the settings that a table may contain; empty where any name is allowed."""
+    kind: Any = Config
+    for part in loc:
+        kind = _inside(kind, part)
+    return _fields_of(kind)
+
+
+def _fields_of(kind: Any) -> list[str]:
+    kind = _plain(kind)
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+def _inside(kind: Any, part: str | int) -> Any:
+    kind = _plain(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(str(part))
+        return field.annotation if field is not None else None
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) in (Mapping, dict):
+        return arguments[1]
+    return arguments[0] if typing.get_origin(kind) is tuple else None
+
+
+def _plain(kind: Any) -> Any:
+    """The type without ``Annotated`` and ``| None``."""
+    while typing.get_origin(kind) in (typing.Annotated, typing.Union, types.UnionType):
+        kind = next(argument for argument in typing.get_args(kind) if argument is not type(None))
+    return kind
