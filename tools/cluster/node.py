@@ -123,7 +123,7 @@ class Node:
         deadline = time.monotonic() + timeout
         while self.running:
             try:
-                async with self.connection(timeout=5) as connection:
+                async with self._control(timeout=5) as connection:
                     if Path(await connection.fetchval("show data_directory")) == self.data:
                         return True         # and not another server that took the port just before
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -257,25 +257,24 @@ class Node:
 
     # -- SQL
 
-    async def _connect(self, dbname: str, timeout: float = 20, **options: Any) -> Any:
-        settings = self.settings
-        return await asyncpg.connect(host=self.host, port=self.port, user=options.pop("user", settings.user),
-                                     password=options.pop("password", settings.password), database=dbname,
-                                     ssl=options.pop("ssl", False), timeout=timeout, **options)
-
     @contextlib.asynccontextmanager
     async def connection(self, dbname: str = "postgres", **options: Any) -> AsyncIterator[Any]:
-        """An asyncpg connection for a block; options go to ``asyncpg.connect``."""
-        connection = await self._connect(dbname, **options)
+        """An asyncpg connection for a block, over TCP as clients come; options go to ``asyncpg.connect``."""
+        login = {"host": self.host, "user": self.settings.user, "password": self.settings.password, "ssl": False}
+        connection = await asyncpg.connect(**({"port": self.port, "database": dbname, "timeout": 20} | login | options))
         try:
             yield connection
         finally:
             with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError):
                 await connection.close(timeout=5)
 
+    def _control(self, dbname: str = "postgres", timeout: float = 20) -> contextlib.AbstractAsyncContextManager[Any]:
+        """Our own connections: the unix socket, where pg_hba.conf lets us in whatever a test has put there."""
+        return self.connection(dbname, host=str(self.sockets or self.host), timeout=timeout)
+
     async def sql(self, query: str, *args: Any, dbname: str = "postgres") -> list[Any]:
         """Run a statement on a connection of its own (several statements if there are no arguments); its rows."""
-        async with self.connection(dbname) as connection:
+        async with self._control(dbname) as connection:
             if args:
                 return list(await connection.fetch(query, *args))
             if ";" in query.rstrip().rstrip(";"):
@@ -291,7 +290,7 @@ class Node:
     async def until(self, query: str, *args: Any, timeout: float = 30, dbname: str = "postgres") -> None:
         """Ask until the answer is true."""
         deadline = time.monotonic() + timeout
-        async with self.connection(dbname) as connection:
+        async with self._control(dbname) as connection:
             while not await connection.fetchval(query, *args):
                 if time.monotonic() > deadline:
                     raise self._error(f"still not true after {timeout} s: {query}")
