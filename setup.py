@@ -14,7 +14,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-MODE = os.environ.get("SHARDPROXY_EXT", "auto")
+MODE = os.environ.get("SHARDPROXY_EXT") or "auto"
 DIRECTIVES = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True,
               "initializedcheck": False}
 
@@ -68,7 +68,7 @@ def wanted() -> list[Extension]:
     if problem := missing():
         if MODE == "require":
             sys.exit(f"SHARDPROXY_EXT=require, but {problem}")
-        print(f"shardproxy: runs interpreted, {problem}", file=sys.stderr)
+        print(f"shardproxy: hot modules not compiled, {problem}", file=sys.stderr)
         return []
     return extensions()
 
