@@ -1,0 +1,133 @@
+"""SHOW POOLS, DATABASES, USERS, LISTS, PERMITS: what is limited, and how much of it is used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from shardproxy.config.model import ADMIN_DATABASE, Config, PoolLimits
+from shardproxy.server.permits import Limit
+from shardproxy.server.state import State
+from shardproxy.server.table import INT, TEXT, Reply
+from shardproxy.server.worker_api import PoolKey
+
+__all__ = ["databases", "limit_of", "lists", "permits", "pool_rows", "pools", "users"]
+
+POOL_FIGURES = ("cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req", "sv_active",
+                "sv_active_cancel", "sv_being_canceled", "sv_idle", "sv_used", "sv_tested", "sv_login")
+
+
+async def pool_rows(state: State) -> dict[tuple[str, str], dict[str, Any]]:
+    """Figures by (database, user), added up over the workers."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for _, row in await state.workers.show("pools"):
+        pool = found.setdefault((row["database"], row["user"]), {
+            **dict.fromkeys(POOL_FIGURES, 0), "maxwait_us": 0, "pool_mode": row.get("pool_mode", "")})
+        for name in POOL_FIGURES:
+            pool[name] += int(row.get(name, 0))
+        pool["maxwait_us"] = max(pool["maxwait_us"], int(row.get("maxwait_us", 0)))
+    return found
+
+
+async def pools(state: State) -> Reply:
+    """One row for each database and user."""
+    rows = [[database, user, *(pool[name] for name in POOL_FIGURES), pool["maxwait_us"] // 1_000_000,
+             pool["maxwait_us"] % 1_000_000, pool["pool_mode"], None]
+            for (database, user), pool in sorted((await pool_rows(state)).items())]
+    columns = [("database", TEXT), ("user", TEXT), *((name, INT) for name in POOL_FIGURES), ("maxwait", INT),
+               ("maxwait_us", INT), ("pool_mode", TEXT), ("load_balance_hosts", TEXT)]
+    return Reply(columns=columns, rows=rows)
+
+
+async def databases(state: State) -> Reply:
+    """One row for each configured database; host and port are those of its primary now."""
+    connected = Counter(row.get("database", "") for _, row in await state.workers.show("clients"))
+    opened: Counter[str] = Counter()
+    for (name, _, _), count in state.permits.pools().items():
+        opened[name] += count
+    rows = []
+    for view in state.databases():
+        database = state.config.databases[view.name]
+        limits = state.config.pool_for(database, "")
+        primary = view.primary_server
+        server = primary or (view.servers[0] if view.servers else None)
+        rows.append([
+            view.name, (server.unix or server.host) if server else None, server.port if server else None,
+            server.dbname if server else None, None, limits.size, limits.min_size, limits.reserve_size,
+            int(limits.server_lifetime), database.pool_mode, None, limits.max_db_connections,
+            opened[view.name], limits.max_db_client_connections, connected[view.name],
+            int(state.is_paused(view.name)), int(view.name in state.disabled),
+            database.consistency, database.balance, primary.id if primary else None, len(view.replicas),
+            int(view.hold)])
+    columns = (("name", TEXT), ("host", TEXT), ("port", INT), ("database", TEXT), ("force_user", TEXT),
+               ("pool_size", INT), ("min_pool_size", INT), ("reserve_pool_size", INT),
+               ("server_lifetime", INT), ("pool_mode", TEXT), ("load_balance_hosts", TEXT),
+               ("max_connections", INT), ("current_connections", INT), ("max_client_connections", INT),
+               ("current_client_connections", INT), ("paused", INT), ("disabled", INT),
+               ("consistency", TEXT), ("balance", TEXT), ("primary", TEXT), ("replicas", INT), ("hold", INT))
+    return Reply(columns=columns, rows=rows)
+
+
+async def users(state: State) -> Reply:
+    """One row for each configured user, and each other one that is connected."""
+    connected = Counter(row.get("user", "") for _, row in await state.workers.show("clients"))
+    opened: Counter[str] = Counter()
+    for (_, _, user), count in state.permits.pools().items():
+        opened[user] += count
+    rows = []
+    for name in dict.fromkeys([*state.config.auth.users, *sorted(set(connected) - {""})]):
+        own = state.config.user(name)
+        pool = state.config.pool
+        rows.append([
+            name, own.pool_size if own else None, None, own.pool_mode if own else None,
+            own.max_user_connections if own and own.max_user_connections is not None
+            else pool.max_user_connections, opened[(own.server_user if own else None) or name],
+            own.max_user_client_connections if own and own.max_user_client_connections is not None
+            else pool.max_user_client_connections, connected[name]])
+    columns = (("name", TEXT), ("pool_size", INT), ("reserve_pool_size", INT), ("pool_mode", TEXT),
+               ("max_user_connections", INT), ("current_connections", INT),
+               ("max_user_client_connections", INT), ("current_client_connections", INT))
+    return Reply(columns=columns, rows=rows)
+
+
+async def lists(state: State) -> Reply:
+    """How many there are of each kind."""
+    found = [row for _, row in await state.workers.show("clients")]
+    opened = await state.workers.show("servers")
+    counts = {"databases": len(state.config.databases), "users": len(state.config.auth.users), "peers": 0,
+              "pools": len(await pool_rows(state)), "peer_pools": 0, "free_clients": 0,
+              "used_clients": len(found),
+              "login_clients": sum(row.get("state") == "login" for row in found), "free_servers": 0,
+              "used_servers": len(opened), "dns_names": 0, "dns_zones": 0, "dns_queries": 0, "dns_pending": 0}
+    return Reply(columns=(("list", TEXT), ("items", INT)), rows=[list(item) for item in counts.items()])
+
+
+async def permits(state: State) -> Reply:
+    """Server connections that may be opened, and those that are, exact over all workers."""
+    rows = []
+    for pool, held in sorted(state.permits.pools().items()):
+        limit = limit_of(state.config, pool)
+        rows.append([*pool, held, limit.size, limit.reserve, limit.database, limit.user])
+    columns = (("database", TEXT), ("server", TEXT), ("user", TEXT), ("held", INT), ("size", INT),
+               ("reserve", INT), ("max_db_connections", INT), ("max_user_connections", INT))
+    return Reply(columns=columns, rows=rows)
+
+
+def limit_of(config: Config, pool: PoolKey) -> Limit:
+    """The limits of one pool of server connections."""
+    name, _, user = pool
+    database = config.database_for(name)
+    if database is None:  # removed by a reload, or the console: what is open may go on, nothing new
+        return Limit(size=0 if name != ADMIN_DATABASE else 1)
+    limits: PoolLimits = config.pool_for(database, _client_of(config, user))
+    return Limit(limits.size, limits.reserve_size if limits.reserve_timeout else 0,
+                 limits.max_db_connections, limits.max_user_connections)
+
+
+def _client_of(config: Config, server_user: str) -> str:
+    """The client user whose settings hold for a user of the servers."""
+    own = config.user(server_user)
+    if own is not None and own.server_user in (None, server_user):
+        return server_user
+    return next((name for name, user in config.auth.users.items() if user.server_user == server_user),
+                server_user)

@@ -1,0 +1,74 @@
+"""SHOW LAG, ROUTES, PREPARED, TRANSFERS: the servers behind the proxy and how statements reach them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from shardproxy.server.figures import ROUTES_SHOWN_MAX
+from shardproxy.server.state import State
+from shardproxy.server.table import BOOL, FLOAT, INT, TEXT, Reply
+
+__all__ = ["lag", "prepared", "routes", "server_rows", "transfers"]
+
+
+def server_rows(state: State) -> list[dict[str, Any]]:
+    """Every server of every database as the monitor sees it now."""
+    opened: Counter[str] = Counter()
+    for (_, server_id, _), count in state.permits.pools().items():
+        opened[server_id] += count
+    found = []
+    for database in state.databases():
+        for server in database.servers:
+            figures = state.board.figures(server.index)
+            fresh = state.board.fresh_as_of(server.index)
+            found.append({
+                "database": database.name, "server": server.id, "host": server.unix or server.host,
+                "port": server.port, "role": server.role, "healthy": server.healthy, "sync": server.sync,
+                "lag_bytes": figures["lag_bytes"] if figures["lag_bytes"] >= 0 else None,
+                "lag_ms": figures["lag_ms"] if figures["lag_ms"] >= 0 else None,
+                "fresh_ms": (time.monotonic_ns() - fresh) // 1_000_000 if fresh else None,
+                "latency_us": figures["latency_us"], "position": figures["position"],
+                "timeline": server.timeline or figures["timeline"], "draining": server.draining,
+                "banned": server.banned, "weight": server.weight, "zone": server.zone,
+                "connections": opened[server.id]})
+    return found
+
+
+async def lag(state: State) -> Reply:
+    """One row for each server of each database."""
+    columns = (("database", TEXT), ("server", TEXT), ("host", TEXT), ("port", INT), ("role", TEXT),
+               ("healthy", BOOL), ("sync", TEXT), ("lag_bytes", INT), ("lag_ms", INT), ("fresh_ms", INT),
+               ("latency_us", INT), ("position", INT), ("timeline", INT), ("draining", BOOL),
+               ("banned", BOOL), ("weight", FLOAT), ("zone", TEXT), ("connections", INT))
+    rows = [[row[name] for name, _ in columns] for row in server_rows(state)]
+    return Reply(columns=columns, rows=rows)
+
+
+async def routes(state: State) -> Reply:
+    """Cached routes, the most used first."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for _, row in await state.workers.show("routes"):
+        known = found.setdefault((row["database"], row["digest"]), {**row, "hits": 0})
+        known["hits"] += row.get("hits", 0)
+    columns = (("database", TEXT), ("digest", TEXT), ("kind", TEXT), ("target", TEXT), ("why", TEXT),
+               ("hits", INT), ("text", TEXT))
+    most = sorted(found.values(), key=lambda row: -row["hits"])[:ROUTES_SHOWN_MAX]
+    return Reply(columns=columns, rows=[[row.get(name) for name, _ in columns] for row in most])
+
+
+async def prepared(state: State) -> Reply:
+    """Prepared statements that clients share."""
+    columns = (("database", TEXT), ("user", TEXT), ("name", TEXT), ("clients", INT), ("servers", INT),
+               ("text", TEXT), ("worker", INT))
+    rows = [[*(row.get(name) for name, _ in columns[:-1]), worker]
+            for worker, row in await state.workers.show("prepared")]
+    return Reply(columns=columns, rows=rows)
+
+
+async def transfers(state: State) -> Reply:
+    """Data movements in progress. This version has none."""
+    columns = (("name", TEXT), ("kind", TEXT), ("database", TEXT), ("state", TEXT), ("rows_copied", INT),
+               ("rows_estimated", INT), ("lag_bytes", INT), ("error", TEXT))
+    return Reply(columns=columns)
