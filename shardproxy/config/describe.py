@@ -35,8 +35,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[databases.NAME]", Database), ("databases.NAME.server_tls", ServerTls), ("Servers: primary, replicas", Server),
     ("databases.NAME.shards.NAME", Shard), ("databases.NAME.keyspaces.NAME", Keyspace),
     ("databases.NAME.keyspaces.NAME.tables.NAME", Table))
-_NAMES = {bool: "true / false", int: "whole number", float: "number", str: "text", Secret: "text (secret)", Path: "path",
-          Address: "server address", ListenAddress: "address", MaxLag: "size and / or time"}
+_NAMES = {bool: "true / false", int: "whole number", float: "number", str: "text", Secret: "text (secret)",
+          Path: "path", Address: "server address", ListenAddress: "address", MaxLag: "size and / or time"}
 _INTRODUCTION = """\
 # Configuration
 

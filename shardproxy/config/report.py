@@ -7,6 +7,7 @@ wrong, and the other way round: the second is most likely a consequence of the f
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,11 +25,27 @@ class Report:
         self._file = str(file)
         self._found: dict[Key, list[Mistake]] = {}
         self._settled: set[Key] = set()
+        self._removed: dict[Key, set[int]] = {}
 
     def add(self, key: Key, problem: str, remedy: str = "") -> None:
         """Note a mistake, unless an earlier round has already found one above or below this key."""
-        if not self.touches(key):
+        key = self._as_in_file(key)
+        if not any(key[:len(other)] == other[:len(key)] for other in self._settled):
             self._found.setdefault(key, []).append(Mistake(self._file, dotted(key), problem, remedy))
+
+    def removed(self, key: Key) -> None:
+        """The item ``key`` of a list is cut out for later rounds; keys given to ``add`` count without it."""
+        *before, number = self._as_in_file(key)
+        assert isinstance(number, int)
+        self._removed.setdefault(tuple(before), set()).add(number)
+
+    def _as_in_file(self, key: Key) -> Key:
+        for depth, part in enumerate(key):
+            gone = self._removed.get(key[:depth])
+            if gone and isinstance(part, int):
+                kept = itertools.filterfalse(gone.__contains__, itertools.count())
+                key = (*key[:depth], next(itertools.islice(kept, part, None)), *key[depth + 1:])
+        return key
 
     def touches(self, key: Key) -> bool:
         """Has an earlier round found a mistake at ``key``, in it or around it? Then little can be said about it."""

@@ -8,7 +8,7 @@ carries it.
 from __future__ import annotations
 
 import hmac
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import GetCoreSchemaHandler, SerializationInfo
 from pydantic_core import CoreSchema, core_schema
@@ -42,6 +42,9 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash((Secret, self._text))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled")
 
     def __bool__(self) -> bool:
         return bool(self._text)

@@ -15,7 +15,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from .addresses import Address
 from .values import FilePath, Flag, Name, SettingError, Settings, parse_bytes, parse_seconds, setting
 
-__all__ = ["Keyspace", "Lag", "MaxLag", "Server", "ServerRef", "ServerTls", "ServerTlsMode", "Shard", "Table"]
+__all__ = ["Keyspace", "Lag", "MaxLag", "Server", "ServerRef", "ServerTls", "ServerTlsMode", "Shard", "Table",
+           "parse_lag"]
 
 ServerTlsMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -32,7 +33,7 @@ class MaxLag:
         return ", ".join(size if self.seconds is None else [*size, f"{self.seconds!r}s"])
 
 
-def _parse_lag(value: object) -> object:
+def parse_lag(value: object) -> MaxLag:
     """``"10MB"``, ``"5s"`` or both, with a comma between them."""
     if isinstance(value, MaxLag):
         return value
@@ -52,7 +53,7 @@ def _parse_lag(value: object) -> object:
     return MaxLag(**found)
 
 
-Lag = Annotated[MaxLag, BeforeValidator(_parse_lag), PlainSerializer(str, return_type=str)]
+Lag = Annotated[MaxLag, BeforeValidator(parse_lag), PlainSerializer(str, return_type=str)]
 
 
 class ServerTls(Settings):

@@ -43,11 +43,14 @@ def to_config(raw: dict[str, Any], base: Path, report: Report) -> Config | None:
             return Config.model_validate(remaining, context={"base": base})
         except ValidationError as error:
             details = error.errors(include_url=False)
+        wrong: set[Key] = set()
         for detail in details:
             loc = _as_written(remaining, detail["loc"])
             report.add(loc, *_explain(detail))
-            _cut(remaining, loc[:-1] if detail["type"] == "missing" else loc)
+            wrong.add(_to_cut(loc[:-1] if detail["type"] == "missing" else loc))
         report.settle()
+        for loc in sorted(wrong, key=_order, reverse=True):  # from the back: the items of a list keep their numbers
+            _cut(remaining, loc, report)
     return None
 
 
@@ -60,19 +63,27 @@ def _as_written(raw: Any, loc: Key) -> Key:
     return loc
 
 
-def _cut(raw: dict[str, Any], loc: Key) -> None:
-    """Remove what is at ``loc``. Of a list nothing remains: its other items would change their numbers."""
+def _to_cut(loc: Key) -> Key:
+    """What to remove for a mistake at ``loc``: of a list the whole item, since an item without a part means another."""
+    return next((loc[:depth + 1] for depth, part in enumerate(loc) if isinstance(part, int)), loc)
+
+
+def _order(loc: Key) -> list[tuple[int, str]]:
+    return [(part, "") if isinstance(part, int) else (-1, part) for part in loc]
+
+
+def _cut(raw: dict[str, Any], loc: Key, report: Report) -> None:
+    """Remove what is at ``loc``; something around it may be gone already."""
+    inner: Any = raw
+    for part in loc[:-1]:
+        inner = inner.get(part) if isinstance(inner, dict) else None
     if not loc:
         raw.clear()
-        return
-    *path, last = loc
-    inner: Any = raw
-    for depth, part in enumerate(path):
-        if not isinstance(inner.get(part), dict):
-            path, last = path[:depth], part
-            break
-        inner = inner[part]
-    inner.pop(last, None)
+    elif isinstance(inner, dict):
+        inner.pop(loc[-1], None)
+    elif isinstance(inner, list) and isinstance(loc[-1], int):
+        report.removed(loc)
+        del inner[loc[-1]]
 
 
 def _explain(detail: ErrorDetails) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..auth import HostRule, User
 from ..model import ADMIN_DATABASE, ANY, Config
-from ..report import Report, closest
+from ..report import Key, Report, closest
 from .files import check_authorities, check_certificate
 
 __all__ = ["check_auth"]
@@ -15,29 +15,35 @@ _PASSWORD_METHODS = {"scram-sha-256", "md5"}
 
 
 def check_auth(config: Config, report: Report) -> None:
-    """Users, rules, auth_query and TLS towards clients. Without sound rules, methods and TLS there is nothing to compare."""
-    if any(report.touches(("auth", key)) for key in ("hosts", "method", "tls")):
-        return
-    _check_tls(config, report)
+    """Users, rules, auth_query and TLS towards clients."""
+    methods = _methods(config, report)
+    if not report.touches(("auth", "tls")):
+        _check_tls(config, methods, report)
     _check_auth_query(config, report)
     for name, user in config.auth.users.items():
-        _check_user(config, name, user, report)
+        _check_user(config, name, user, methods, report)
     for number, rule in enumerate(config.auth.hosts):
         _check_rule(config, number, rule, report)
     _check_order(config, report)
-    _check_someone_can_log_in(config, report)
+    if not config.auth.users and config.auth.auth_query is None and methods and methods <= _PASSWORD_METHODS:
+        report.add(("auth", "users"), "there is no user, so no one can log in",
+                   'add users.NAME = { password = "..." }, or auth_query')
     for key in ("admin_users", "stats_users"):
-        for name in getattr(config.auth, key):
-            _check_user_is_known(config, name, ("auth", key), report)
+        for number, name in enumerate(getattr(config.auth, key)):
+            if methods and methods <= _PASSWORD_METHODS:
+                _check_user_is_known(config, name, ("auth", key, number), report)
 
 
-def _methods(config: Config) -> set[str]:
-    """Every method that may be used."""
+def _methods(config: Config, report: Report) -> set[str]:
+    """Every method that may be used; none if that is not known, because a setting it depends on is wrong."""
+    if report.touches(("auth", "hosts")) or report.touches(("auth", "method")):
+        return set()
     return {str(rule.method) for rule in config.auth.hosts if rule.method != "reject"} or {config.auth.method}
 
 
-def _check_tls(config: Config, report: Report) -> None:
-    tls, key = config.auth.tls, ("auth", "tls")
+def _check_tls(config: Config, methods: set[str], report: Report) -> None:
+    tls = config.auth.tls
+    key: Key = ("auth", "tls")
     check_certificate(tls.certificate, tls.key, key, report)
     check_authorities(tls.ca, (*key, "ca"), report)
     if tls.mode != "disable" and tls.certificate is None and tls.key is None:
@@ -46,7 +52,7 @@ def _check_tls(config: Config, report: Report) -> None:
     if tls.mode in ("verify-ca", "verify-full") and tls.ca is None:
         report.add((*key, "ca"), f'is missing: mode = "{tls.mode}" checks client certificates with it',
                    "add the certificate of the authority that signs them")
-    if "cert" in _methods(config) and (tls.mode == "disable" or tls.ca is None):
+    if "cert" in methods and (tls.mode == "disable" or tls.ca is None):
         where = ("auth", "method") if config.auth.method == "cert" else ("auth", "hosts")
         report.add(where, 'method "cert" needs client certificates, which auth.tls does not ask for',
                    'add certificate, key, ca and mode = "verify-full" to auth.tls')
@@ -60,42 +66,38 @@ def _check_auth_query(config: Config, report: Report) -> None:
     for key in ("auth_user", "auth_dbname"):
         if getattr(auth, key) is not None and auth.auth_query is None:
             report.add(("auth", key), "has no effect without auth_query", "add auth_query, or remove it")
-    if auth.auth_dbname is not None and config.database_for(auth.auth_dbname) is None:
-        report.add(("auth", "auth_dbname"), f'there is no database "{auth.auth_dbname}"',
-                   _suggest(auth.auth_dbname, config.databases, "add it to [databases]"))
+    if auth.auth_dbname is not None:
+        _check_database_is_known(config, auth.auth_dbname, ("auth", "auth_dbname"), report)
 
 
-def _check_user(config: Config, name: str, user: User, report: Report) -> None:
-    key = ("auth", "users", name)
-    methods = _methods(config)
+def _check_user(config: Config, name: str, user: User, methods: set[str], report: Report) -> None:
+    key: Key = ("auth", "users", name)
     if not name:
         report.add(key, "an empty name", "name the user")
     proof = user.password or user.verifier or config.auth.auth_query
-    if methods <= _PASSWORD_METHODS and not proof:
+    if methods and methods <= _PASSWORD_METHODS and not proof:
         report.add(key, "has neither a password nor a verifier, so this user cannot log in",
                    "add password, password_file, password_env or verifier")
     if methods == {"scram-sha-256"} and user.verifier is not None and user.verifier.reveal().startswith("md5"):
         report.add((*key, "verifier"), "an MD5 hash cannot prove a SCRAM login",
                    'give a SCRAM-SHA-256 verifier, or use method = "md5"')
     for number, database in enumerate(user.databases or ()):
-        if database != ADMIN_DATABASE and config.database_for(database) is None:
-            report.add((*key, "databases", number), f'there is no database "{database}"',
-                       _suggest(database, config.databases, "add it to [databases]"))
+        if database != ADMIN_DATABASE:
+            _check_database_is_known(config, database, (*key, "databases", number), report)
 
 
 def _check_rule(config: Config, number: int, rule: HostRule, report: Report) -> None:
-    key = ("auth", "hosts", number)
+    key: Key = ("auth", "hosts", number)
     if rule.source == "unix" and rule.tls is True:
         report.add(key, "never matches: there is no TLS on a unix socket", "remove tls = true")
-    elif rule.tls is True and config.auth.tls.mode == "disable":
+    elif rule.tls is True and config.auth.tls.mode == "disable" and not report.touches(("auth", "tls")):
         report.add(key, "never matches: TLS towards clients is switched off", "add auth.tls, or remove tls = true")
     if rule.method == "cert" and rule.tls is False:
         report.add(key, 'method "cert" needs TLS, but the rule is for connections without it', "remove tls = false")
     if rule.method == "cert" and rule.source == "unix":
         report.add(key, 'method "cert" needs TLS, which a unix socket does not have', "choose another method")
-    if rule.database not in ("all", ADMIN_DATABASE) and config.database_for(rule.database) is None:
-        report.add((*key, "database"), f'there is no database "{rule.database}"',
-                   _suggest(rule.database, config.databases, 'write "all", or add it to [databases]'))
+    if rule.database not in ("all", ADMIN_DATABASE):
+        _check_database_is_known(config, rule.database, (*key, "database"), report)
     if rule.user != "all" and rule.method in _PASSWORD_METHODS:
         _check_user_is_known(config, rule.user, (*key, "user"), report)
 
@@ -109,16 +111,15 @@ def _check_order(config: Config, report: Report) -> None:
             return
 
 
-def _check_someone_can_log_in(config: Config, report: Report) -> None:
-    if not config.auth.users and config.auth.auth_query is None and _methods(config) <= _PASSWORD_METHODS:
-        report.add(("auth", "users"), "there is no user, so no one can log in",
-                   'add users.NAME = { password = "..." }, or auth_query')
+def _check_database_is_known(config: Config, name: str, key: Key, report: Report) -> None:
+    if config.database_for(name) is None and not report.touches(("databases", name)):
+        report.add(key, f'there is no database "{name}"', _suggest(name, config.databases, "add it to [databases]"))
 
 
-def _check_user_is_known(config: Config, name: str, key: tuple[str | int, ...], report: Report) -> None:
-    if name in config.auth.users or config.auth.auth_query is not None or not _methods(config) <= _PASSWORD_METHODS:
-        return
-    report.add(key, f'there is no user "{name}"', _suggest(name, config.auth.users, "add it to auth.users"))
+def _check_user_is_known(config: Config, name: str, key: Key, report: Report) -> None:
+    known = name in config.auth.users or config.auth.auth_query is not None
+    if not known and not report.touches(("auth", "users", name)):
+        report.add(key, f'there is no user "{name}"', _suggest(name, config.auth.users, "add it to auth.users"))
 
 
 def _suggest(word: str, candidates: Iterable[str], otherwise: str) -> str:

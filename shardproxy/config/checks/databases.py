@@ -44,6 +44,8 @@ def check_databases(config: Config, report: Report) -> None:
 def _check_form(database: Database, key: Key, report: Report) -> None:
     """Servers are written in one of the three forms."""
     if not database.servers and not database.keyspaces:
+        if any(report.touches((*key, part)) for part in ("shards", "keyspaces")):
+            return
         report.add((*key, "replicas" if database.replicas else "primary"),
                    "replicas need a primary" if database.replicas else "is missing: the database has no server",
                    'add primary = "host:port/database"')
