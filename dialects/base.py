@@ -1,0 +1,84 @@
+"""What the engine asks of a database dialect.
+
+A dialect is stateless: whatever it must know of a running database is handed to it (``FactsView``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["ANY_TABLE", "UNKNOWN_TABLE", "Analysis", "Dialect", "FactsView"]
+
+UNKNOWN_TABLE = (0,)
+"""Slots of a write that may have changed any table."""
+
+ANY_TABLE = (1,)
+"""Slots of a read that may have touched any table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What a statement text is. ``flags``: bits of ``dialects.flags``.
+
+    ``read_slots``: where the tables of a read were last written (``()``: only catalogs or nothing, which still waits
+    for writes to unknown tables). ``write_slots``: what the text may change; ``()`` changes no table.
+    ``kind``: command word of the first statement, as in the server's command tag. ``hints``: texts of hint comments.
+    """
+
+    flags: int
+    kind: str = ""
+    read_slots: tuple[int, ...] = ()
+    write_slots: tuple[int, ...] = ()
+    statements: int = 1
+    names: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    note: str = ""
+    rewrite: bytes | None = None
+
+
+class FactsView(Protocol):
+    """What an analysis asks about the tables and functions of a database (``shardproxy.catalog.facts.Facts``)."""
+
+    @property
+    def event_triggers(self) -> bool:
+        """Whether DDL runs functions of the user."""
+
+    def relation(self, name: str, schema: str | None) -> RelationView | None:
+        """All tables and views of that name, as one; None if there is none."""
+
+    def function(self, name: str) -> int | None:
+        """Bits of all functions of that name that are not the database's own; None if there is none."""
+
+    def risky_names(self, kind: str) -> frozenset[str]:
+        """Names that make a statement unsafe: kind is ``operator``, ``type``, ``attribute`` or ``relation``."""
+
+
+class RelationView(Protocol):
+    """A table or view, or several of one name."""
+
+    @property
+    def bits(self) -> int: ...
+    @property
+    def read_slots(self) -> tuple[int, ...]: ...
+    @property
+    def write_slots(self) -> tuple[int, ...]: ...
+
+
+class Dialect(Protocol):
+    """One database. The session's codecs are asked for elsewhere; these are for routing."""
+
+    name: str
+
+    def digest(self, sql: bytes) -> bytes:
+        """The key of a statement text: texts with one key are routed alike."""
+
+    def analyse(self, key: bytes, facts: FactsView | None) -> Analysis:
+        """What the text with this digest is. Never raises; without facts nothing is proven."""
+
+    def display(self, key: bytes) -> str:
+        """A digest for people: slots as question marks."""
+
+    async def catalog_load(self, connection: Any, harmless: Iterable[str] = ()) -> dict[str, Any]:
+        """Read what ``Facts`` is made of, as JSON; ``harmless``: functions that the user declares harmless reads."""

@@ -1,0 +1,42 @@
+"""PostgreSQL: protocol, authentication and SQL knowledge. ``DIALECT`` imports the heavy parts when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from shardproxy.dialects.base import Analysis, FactsView
+
+__all__ = ["DIALECT", "Postgres"]
+
+
+class Postgres:
+    """See ``dialects.base.Dialect``."""
+
+    name = "postgres"
+
+    def __init__(self) -> None:
+        from shardproxy.dialects.postgres import digest_cy
+
+        self.digest = digest_cy.digest
+
+    def analyse(self, key: bytes, facts: FactsView | None) -> Analysis:
+        """What the text with this digest is."""
+        from shardproxy.dialects.postgres.sql.analysis import analyse
+
+        return analyse(key, facts)
+
+    def display(self, key: bytes) -> str:
+        """A digest for people."""
+        from shardproxy.dialects.postgres.sql.tokens import display
+
+        return display(key)
+
+    async def catalog_load(self, connection: Any, harmless: Iterable[str] = ()) -> dict[str, Any]:
+        """What ``Facts`` is made of, read through an asyncpg connection."""
+        from shardproxy.dialects.postgres.catalog import load
+
+        return await load(connection, harmless)
+
+
+DIALECT = Postgres()

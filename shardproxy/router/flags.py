@@ -1,0 +1,34 @@
+"""The bits of ``Route.flags`` (see ``shardproxy.dialects.flags``, where a dialect can reach them too)."""
+
+from __future__ import annotations
+
+from shardproxy.dialects.flags import (
+    BEGIN,
+    BEGIN_READ_ONLY,
+    COMMIT,
+    COPY_IN,
+    COPY_OUT,
+    DDL,
+    DEALLOCATE_ALL,
+    EMPTY,
+    FOREVER,
+    MAYBE_READ,
+    MULTI,
+    NAMES,
+    PREPARED_SQL,
+    PRIMARY,
+    PROBE,
+    PROXY_SET,
+    PROXY_SHOW,
+    READ,
+    ROLLBACK,
+    SEQUENCE_STATE,
+    TERMINATE,
+    UNPARSED,
+    UNPIN,
+    describe,
+)
+
+__all__ = ["BEGIN", "BEGIN_READ_ONLY", "COMMIT", "COPY_IN", "COPY_OUT", "DDL", "DEALLOCATE_ALL", "EMPTY", "FOREVER",
+           "MAYBE_READ", "MULTI", "NAMES", "PREPARED_SQL", "PRIMARY", "PROBE", "PROXY_SET", "PROXY_SHOW", "READ",
+           "ROLLBACK", "SEQUENCE_STATE", "TERMINATE", "UNPARSED", "UNPIN", "describe"]

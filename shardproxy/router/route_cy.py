@@ -1,0 +1,34 @@
+# cython: annotation_typing=False
+"""Where a statement text may run and what it does to the session. Types of the compiled form are in the ``.pxd``."""
+
+import cython  # noqa: F401
+
+from shardproxy.dialects.flags import describe
+
+__all__ = ["Route"]
+
+
+class Route:
+    """Immutable by convention (by the compiler when compiled), shared by all sessions of a worker.
+
+    ``flags``: bits of ``router.flags``. ``read_slots``, ``write_slots``: board slots, see ``dialects.base.Analysis``.
+    ``rewrite``: text to send in place of the client's, or None. ``kind``: command word of the first statement.
+    ``digest``: for people. ``hint``: ``primary``, ``replica`` or None. ``names``: see the flags that use it.
+    """
+
+    def __init__(self, flags: int, *, kind: str = "", read_slots: tuple[int, ...] = (),
+                 write_slots: tuple[int, ...] = (), statements: int = 1, names: tuple[str, ...] = (),
+                 hint: str | None = None, note: str = "", digest: str = "", rewrite: bytes | None = None) -> None:
+        self.flags = flags
+        self.kind = kind
+        self.read_slots = read_slots
+        self.write_slots = write_slots
+        self.statements = statements
+        self.names = names
+        self.hint = hint
+        self.note = note
+        self.digest = digest
+        self.rewrite = rewrite
+
+    def __repr__(self) -> str:
+        return f"<Route {self.kind or '?'} {describe(self.flags)} reads={self.read_slots} writes={self.write_slots}>"
