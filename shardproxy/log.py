@@ -20,9 +20,11 @@ import logging.handlers
 import re
 import sys
 import time
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
-__all__ = ["Log", "get_logger", "mask", "setup"]
+__all__ = ["Log", "LogSettings", "Plain", "get_logger", "mask", "setup"]
 
 ROOT = "shardproxy"
 
@@ -71,14 +73,16 @@ class Log:
     def warning(self, event: str, /, **fields: Any) -> None:
         self._log(logging.WARNING, event, fields)
 
-    def error(self, event: str, /, **fields: Any) -> None:
-        self._log(logging.ERROR, event, fields)
+    def error(self, event: str, /, *, exc_info: BaseException | None = None, **fields: Any) -> None:
+        """`exc_info`: an exception whose traceback is wanted."""
+        self._log(logging.ERROR, event, fields, exc_info)
 
     def exception(self, event: str, /, **fields: Any) -> None:
         """An error, with the traceback of the exception being handled."""
         self._log(logging.ERROR, event, fields, exc_info=True)
 
-    def _log(self, level: int, event: str, fields: dict[str, Any], exc_info: bool = False) -> None:
+    def _log(self, level: int, event: str, fields: dict[str, Any],
+             exc_info: BaseException | bool | None = None) -> None:
         if self._logger.isEnabledFor(level):
             extra = {"fields": {**self._fields, **fields}}
             self._logger.log(level, "%s", event, exc_info=exc_info, extra=extra)
@@ -89,21 +93,47 @@ def get_logger(name: str) -> Log:
     return Log(logging.getLogger(name if name.partition(".")[0] == ROOT else f"{ROOT}.{name}"))
 
 
-def setup(*, level: str = "info", format: str = "text", file: str = "", process: str = "main") -> None:
+class LogSettings(Protocol):
+    """``config.log``, as far as it is needed here."""
+
+    @property
+    def level(self) -> str:
+        """debug, info, warning or error."""
+
+    @property
+    def format(self) -> str:
+        """text or json."""
+
+    @property
+    def file(self) -> Path | None:
+        """None: standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Settings for programs without a configuration."""
+
+    level: str = "info"
+    format: str = "text"
+    file: Path | None = None
+
+
+def setup(settings: LogSettings = Plain(), process: str = "main") -> None:
     """Send the logs of this process where the configuration says. May be called again after a reload.
 
     A log file that was moved or removed is opened anew at the next event, so rotation needs no signal.
     """
     handler: logging.Handler
-    handler = logging.handlers.WatchedFileHandler(file) if file else logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json(process) if format == "json" else _Text(process))
+    handler = (logging.handlers.WatchedFileHandler(settings.file) if settings.file is not None
+               else logging.StreamHandler(sys.stderr))
+    handler.setFormatter(_Json(process) if settings.format == "json" else _Text(process))
     root = logging.getLogger(ROOT)
     for old in root.handlers[:]:
         root.removeHandler(old)
         if isinstance(old, logging.FileHandler):
             old.close()
     root.addHandler(handler)
-    root.setLevel(level.upper())
+    root.setLevel(settings.level.upper())
     root.propagate = False
     logging.captureWarnings(True)
     for noisy in ("py.warnings", "asyncio", "aiohttp", "sqlglot"):

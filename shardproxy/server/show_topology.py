@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import Any
 
@@ -14,36 +13,27 @@ __all__ = ["lag", "prepared", "routes", "server_rows", "transfers"]
 
 
 def server_rows(state: State) -> list[dict[str, Any]]:
-    """Every server of every database as the monitor sees it now."""
+    """Every server of every database as the monitor sees it now; what is not known is None."""
     opened: Counter[str] = Counter()
     for (_, server_id, _), count in state.permits.pools().items():
         opened[server_id] += count
-    found = []
-    for database in state.databases():
-        for server in database.servers:
-            figures = state.board.figures(server.index)
-            fresh = state.board.fresh_as_of(server.index)
-            found.append({
-                "database": database.name, "server": server.id, "host": server.unix or server.host,
-                "port": server.port, "role": server.role, "healthy": server.healthy, "sync": server.sync,
-                "lag_bytes": figures["lag_bytes"] if figures["lag_bytes"] >= 0 else None,
-                "lag_ms": figures["lag_ms"] if figures["lag_ms"] >= 0 else None,
-                "fresh_ms": (time.monotonic_ns() - fresh) // 1_000_000 if fresh else None,
-                "latency_us": figures["latency_us"], "position": figures["position"],
-                "timeline": server.timeline or figures["timeline"], "draining": server.draining,
-                "banned": server.banned, "weight": server.weight, "zone": server.zone,
-                "connections": opened[server.id]})
-    return found
+    rows = []
+    for seen in state.servers_seen():
+        row = {**seen, "server": seen["server_id"], "connections": opened[seen["server_id"]]}
+        for name in ("lag_bytes", "lag_ms", "fresh_ms", "checked_ms"):
+            row[name] = row[name] if row[name] >= 0 else None
+        rows.append(row)
+    return rows
 
 
 async def lag(state: State) -> Reply:
-    """One row for each server of each database."""
+    """One row for each server of each database: role, health, how far behind."""
     columns = (("database", TEXT), ("server", TEXT), ("host", TEXT), ("port", INT), ("role", TEXT),
                ("healthy", BOOL), ("sync", TEXT), ("lag_bytes", INT), ("lag_ms", INT), ("fresh_ms", INT),
-               ("latency_us", INT), ("position", INT), ("timeline", INT), ("draining", BOOL),
-               ("banned", BOOL), ("weight", FLOAT), ("zone", TEXT), ("connections", INT))
-    rows = [[row[name] for name, _ in columns] for row in server_rows(state)]
-    return Reply(columns=columns, rows=rows)
+               ("latency_us", INT), ("position", TEXT), ("timeline", INT), ("draining", BOOL),
+               ("banned", BOOL), ("weight", FLOAT), ("zone", TEXT), ("connections", INT),
+               ("checked_ms", INT), ("error", TEXT))
+    return Reply(columns=columns, rows=[[row[name] for name, _ in columns] for row in server_rows(state)])
 
 
 async def routes(state: State) -> Reply:

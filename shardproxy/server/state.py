@@ -6,7 +6,7 @@ Invariant: only the supervisor changes it (through `Actions`); everyone else rea
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,7 +15,6 @@ from shardproxy.config.reload import Reload
 from shardproxy.server.permits import Permits
 from shardproxy.server.sockets import Listener
 from shardproxy.server.stats import Stats
-from shardproxy.topology.board_cy import Board
 from shardproxy.topology.view import DatabaseView, ServerView, TopologyView
 
 __all__ = ["Actions", "State", "WorkerPool"]
@@ -66,7 +65,6 @@ class State:
 
     config: Config
     listeners: Sequence[Listener]
-    board: Board
     permits: Permits
     stats: Stats
     workers: WorkerPool
@@ -74,6 +72,7 @@ class State:
     view: TopologyView = field(default_factory=lambda: TopologyView(0, {}))
     paused: set[str] = field(default_factory=set)
     disabled: set[str] = field(default_factory=set)
+    servers_seen: Callable[[], list[dict[str, Any]]] = list
     paused_all: bool = False
     draining: bool = False
     started: float = field(default_factory=time.time)

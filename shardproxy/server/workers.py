@@ -84,15 +84,16 @@ class Worker:
 class Workers:
     """All workers. ``start``, then ``call`` and ``broadcast``, then ``stop``."""
 
-    def __init__(self, count: int, listeners: Sequence[Listener], board_fd: int, host: Host,
-                 command: Sequence[str] = WORKER) -> None:
-        self._listeners, self._board_fd, self._host, self._command = listeners, board_fd, host, command
+    def __init__(self, count: int, board_fd: int, host: Host, command: Sequence[str] = WORKER) -> None:
+        self._board_fd, self._host, self._command = board_fd, host, command
+        self._listeners: Sequence[Listener] = ()
         self.all = [Worker(index) for index in range(count)]
         self._watchers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
 
-    async def start(self) -> None:
+    async def start(self, listeners: Sequence[Listener]) -> None:
         """Start all and wait until they are ready. WorkerFailed if one ends before, or is not ready in time."""
+        self._listeners = listeners
         self._watchers = [asyncio.create_task(self._keep(worker)) for worker in self.all]
         ready = [asyncio.create_task(worker.ready.wait()) for worker in self.all]
         try:

@@ -27,7 +27,7 @@ def test_text_lines_carry_the_connection_id(written: Callable[[], str]) -> None:
 
 
 def test_json_lines_parse(written: Callable[[], str]) -> None:
-    log.setup(format="json", level="debug", process="parent")
+    log.setup(log.Plain(format="json", level="debug"), "parent")
     log.get_logger("shardproxy.server.x").debug("slow", ms=12.5, event="an attempt to override")
     entry = json.loads(written())
     assert entry["event"] == "slow" and entry["ms"] == 12.5 and entry["logger"] == "server.x"
@@ -35,14 +35,14 @@ def test_json_lines_parse(written: Callable[[], str]) -> None:
 
 
 def test_levels(written: Callable[[], str]) -> None:
-    log.setup(level="warning")
+    log.setup(log.Plain(level="warning"))
     log.get_logger("x").info("not this")
     assert written() == ""
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_client_cannot_forge_lines(written: Callable[[], str], form: str) -> None:
-    log.setup(format=form)
+    log.setup(log.Plain(format=form))
     log.get_logger("x").info("bad\nname", user="eve\n2026 INFO forged\u2028x\x1b[2J")
     text = written()
     assert text.count("\n") == 1 and "\x1b" not in text
@@ -87,7 +87,7 @@ def test_secret_fields_are_masked(written: Callable[[], str]) -> None:
 
 def test_a_rotated_file_is_opened_again(tmp_path: Path) -> None:
     file = tmp_path / "proxy.log"
-    log.setup(file=str(file))
+    log.setup(log.Plain(file=file))
     try:
         log.get_logger("x").info("one")
         file.rename(tmp_path / "old.log")

@@ -1,0 +1,87 @@
+"""What a worker may ask of the parent: implements ParentApi for the worker with one index.
+
+Invariant: a handler trusts nothing but the index it was made for; a worker can only give back what it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from shardproxy.log import get_logger
+from shardproxy.server.admin import Admin
+from shardproxy.server.permits import Permits
+from shardproxy.server.reclaim import Reclaimer
+from shardproxy.server.worker_api import PoolKey
+
+__all__ = ["FromWorker", "Services"]
+
+_log = get_logger(__name__)
+
+
+class Services(Protocol):
+    """What the handlers pass on to the supervisor."""
+
+    permits: Permits
+    reclaimer: Reclaimer
+    admin: Admin
+
+    def suspect(self, database: str, server_id: str, reason: str) -> None:
+        """Check a server now."""
+
+    async def need(self, database: str) -> dict[str, Any] | None:
+        """Watch a database of the wildcard entry."""
+
+    async def ddl(self, database: str) -> None:
+        """Read the catalog of a database again."""
+
+    async def cancel_elsewhere(self, asking: int, pid: int, secret_hex: str) -> bool:
+        """Pass a cancel request to all other workers."""
+
+
+class FromWorker:
+    """See ParentApi for what each method means."""
+
+    def __init__(self, index: int, services: Services) -> None:
+        self._index, self._services = index, services
+
+    async def ready(self, listeners: list[str]) -> None:
+        """Replaced for each process by ``Workers``, which waits for it."""
+
+    async def acquire(self, pool: PoolKey, priority: int = 0) -> bool:
+        granted = self._services.permits.acquire(self._index, _key(pool), priority)
+        if not granted:
+            self._services.reclaimer.poke()
+        return granted
+
+    async def release(self, pool: PoolKey) -> None:
+        self._services.permits.release(self._index, _key(pool))
+
+    async def suspect(self, database: str, server_id: str, reason: str) -> None:
+        self._services.suspect(database, server_id, reason)
+
+    async def need(self, database: str) -> dict[str, Any] | None:
+        return await self._services.need(database)
+
+    async def ddl(self, database: str) -> None:
+        await self._services.ddl(database)
+
+    async def admin(self, sql: str, user: str, database: str) -> dict[str, Any]:
+        return await self._services.admin.run(sql, user)
+
+    async def cancel(self, pid: int, secret_hex: str) -> bool:
+        return await self._services.cancel_elsewhere(self._index, pid, secret_hex)
+
+    async def log_event(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
+        write: dict[str, Callable[..., None]] = {
+            "debug": _log.debug, "info": _log.info, "warning": _log.warning, "error": _log.error}
+        known = {name: value for name, value in fields.items() if name not in ("worker", "exc_info")}
+        write.get(level, write["info"])(event, worker=self._index, **known)
+
+
+def _key(pool: PoolKey) -> PoolKey:
+    """JSON has lists, the accounting needs tuples."""
+    database, server, user = pool
+    return database, server, user
+
+

@@ -1,0 +1,345 @@
+"""The parent process: puts its parts together, tells new workers all they must know, reloads, and ends in order.
+
+    listeners -> board -> monitor, catalogs -> workers -> "ready ..." -> takeover socket, HTTP
+    the end: no new clients -> workers drain -> the rest in the opposite order
+
+Invariant: what one worker is told, all are told, and so is every replacement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, cast
+
+from shardproxy import dialects
+from shardproxy.config.load import load
+from shardproxy.config.model import Config
+from shardproxy.config.reload import Reload, diff, effective
+from shardproxy.dialects.replication import Replicates
+from shardproxy.errors import ControlError, ShardproxyError
+from shardproxy.log import get_logger
+from shardproxy.server.admin import Admin
+from shardproxy.server.control import Endpoint
+from shardproxy.server.files import warn_about_files
+from shardproxy.server.http import HttpServer
+from shardproxy.server.monitor import Monitor
+from shardproxy.server.parent_api import FromWorker
+from shardproxy.server.permits import Permits
+from shardproxy.server.reclaim import Reclaimer
+from shardproxy.server.show_pools import limit_of
+from shardproxy.server.sockets import Listener, open_all
+from shardproxy.server.state import State
+from shardproxy.server.stats import Stats
+from shardproxy.server.takeover import Predecessor, TakeoverServer, take_over
+from shardproxy.server.worker_api import DRAIN_CLIENTS, DRAIN_NOW, DRAIN_SERVERS, ParentApi, PoolKey
+from shardproxy.server.workers import WORKER, Workers
+from shardproxy.topology.board_cy import DATABASES_MAX, UNKNOWN_TABLE, Board
+from shardproxy.topology.view import TopologyView
+
+__all__ = ["Supervisor"]
+
+STATS_EVERY_S = 5.0
+"""How much of its counters a worker that dies can take with it."""
+DISTRUST_S = 2.0
+
+_log = get_logger(__name__)
+
+
+def _replicates(name: str) -> Replicates:
+    return cast(Replicates, dialects.get(name))
+
+
+class Supervisor:
+    """One proxy. ``run`` returns when it has ended."""
+
+    def __init__(self, config: Config, announce: Callable[[str], None], command: Sequence[str] = WORKER,
+                 on_config: Callable[[Config], None] | None = None) -> None:
+        """`announce` gets each ready line, `on_config` each configuration that a reload brings."""
+        self._announce, self._on_config = announce, on_config
+        self._boot = secrets.token_hex(16)
+        self._ending: tuple[str, float | None] | None = None
+        self._end_wanted = asyncio.Event()
+        self._background: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
+        self._unbans: dict[str, asyncio.TimerHandle] = {}
+        self._predecessor: Predecessor | None = None
+        self._succeeded = False
+        self.board = Board.create()
+        self.permits = Permits(lambda pool: limit_of(self.state.config, pool), self._permit)
+        self.workers = Workers(config.listen.workers, self.board.fd, self, command)
+        self.reclaimer = Reclaimer(self.permits, self.workers)
+        self.state = State(config, (), self.permits, Stats(), self.workers, self)
+        self.admin = Admin(self.state)
+        self.monitor = Monitor(config.databases, self.board, _replicates, self._viewed, get_logger("monitor"),
+                               config.state_dir / "primaries.json")
+        self.state.servers_seen = self.monitor.snapshot
+
+    # -- life
+
+    async def run(self, takeover: bool = False) -> None:
+        """From start to end. ShardproxyError: it could not start."""
+        warn_about_files(self.state.config)
+        try:
+            listeners = await self._listen(takeover)
+            await self._serve(listeners)
+        finally:
+            self._cancel_background()
+            self.board.close()
+
+    async def _listen(self, takeover: bool) -> list[Listener]:
+        path = self.state.config.control_path
+        if takeover and path is not None:
+            self._predecessor = await take_over(path)
+            if self._predecessor is None:
+                _log.info("no process to take over from: starting as the first")
+        taken = self._predecessor.listeners if self._predecessor is not None else None
+        return open_all(self.state.config, taken)
+
+    async def _serve(self, listeners: list[Listener]) -> None:
+        self.state.listeners = listeners
+        http = HttpServer(self.state)
+        path = self.state.config.control_path
+        takeover = TakeoverServer(path, listeners, {"serving": self._superseded, "cancel": self._cancel_old}) \
+            if path is not None else None
+        try:
+            if self._predecessor is not None:
+                self._spawn(self._distrust(self._predecessor))
+            await self.monitor.start()
+            await self.workers.start(listeners)
+            await self._replace_predecessor()
+            if takeover is not None:
+                takeover.start()
+            await http.start(listeners)
+            for task in (self.reclaimer.run(), self._count(), self._snapshot()):
+                self._spawn(task)
+            for listener in listeners:
+                self._announce(f"ready {listener.kind} {listener.address}")
+            await self._end_wanted.wait()
+            await self._end()
+        finally:
+            self._close(listeners)
+            self.workers.kill()
+            await self.workers.stop(0, DRAIN_NOW)
+            await http.close()
+            if takeover is not None:
+                await takeover.close(remove=not self._succeeded)
+            await self.monitor.stop()
+
+    async def _end(self) -> None:
+        """Drain as wanted; a more urgent wish that comes meanwhile is obeyed."""
+        draining: asyncio.Task[None] | None = None
+        while draining is None or not draining.done():
+            assert self._ending is not None
+            mode, grace_s = self._ending
+            self._end_wanted.clear()
+            if draining is not None:
+                draining.cancel()
+                await asyncio.gather(draining, return_exceptions=True)
+            _log.info("ending", mode=mode, grace_s=grace_s)
+            self._close(self.state.listeners)
+            draining = asyncio.create_task(self.workers.stop(grace_s, mode))
+            wanted = asyncio.create_task(self._end_wanted.wait())
+            await asyncio.wait([draining, wanted], return_when=asyncio.FIRST_COMPLETED)
+            wanted.cancel()
+        await draining
+
+    def _close(self, listeners: Sequence[Listener]) -> None:
+        """From now on connections are refused; unless a successor has the same sockets."""
+        for listener in listeners:
+            listener.close(remove=not self._succeeded)
+
+    def shut_down(self, mode: str = DRAIN_SERVERS, grace_s: float | None = None) -> None:
+        """Begin to end; called again: at once."""
+        self._ending = (DRAIN_NOW, 0.0) if self.state.draining else (mode, grace_s)
+        self.state.draining = True
+        self._end_wanted.set()
+
+    def terminate(self) -> None:
+        """What SIGTERM does: drain for at most shutdown_timeout."""
+        self.shut_down(DRAIN_SERVERS, self.state.config.listen.shutdown_timeout or None)
+
+    # -- takeover
+
+    async def _replace_predecessor(self) -> None:
+        if self._predecessor is None:
+            return
+        try:
+            await self._predecessor.serving()
+        except ControlError as error:
+            _log.warning("the old process did not answer; it may still accept clients", error=str(error))
+
+    async def _superseded(self) -> None:
+        """Old side: the new process accepts, so this one does not any more."""
+        _log.info("a new process has taken over")
+        self._succeeded = True
+        await self.workers.broadcast("stop_accepting")
+        self.shut_down(DRAIN_CLIENTS, self.state.config.listen.shutdown_timeout or None)
+
+    async def _cancel_old(self, pid: int, secret_hex: str) -> bool:
+        return any(await self.workers.broadcast("cancel", pid=pid, secret_hex=secret_hex))
+
+    async def _distrust(self, predecessor: Predecessor) -> None:
+        """While clients of the old process may write, no replica is fresh enough for this one.
+
+        Writes through the old process are not on this process's board; so the board says that unknown tables are
+        written to in the near future, again and again, until the old process has gone.
+        """
+        gone = asyncio.create_task(predecessor.gone())
+        while not gone.done():
+            soon = time.monotonic_ns() + int(DISTRUST_S * 1e9)
+            for database in range(DATABASES_MAX):
+                self.board.mark_write(database, (UNKNOWN_TABLE,), soon)
+            await asyncio.wait([gone], timeout=DISTRUST_S / 4)
+        _log.info("the old process has ended")
+
+    # -- for workers (Host, Services)
+
+    def api(self, index: int) -> ParentApi:
+        """What this worker may call."""
+        return FromWorker(index, self)
+
+    async def welcome(self, index: int, endpoint: Endpoint) -> None:
+        """Everything a new worker must know, in the order in which it needs it."""
+        state = self.state
+        await endpoint.call("start", timeout=60, config_json=state.config.to_worker_json(), worker_index=index,
+                            secrets={"boot": self._boot})
+        endpoint.notify("topology", view=state.view.to_json())
+        for database in state.disabled:
+            endpoint.notify("enable", database=database, enabled=False)
+        for paused in [None] if state.paused_all else sorted(state.paused):
+            endpoint.notify("pause", database=paused)
+
+    def gone(self, index: int) -> None:
+        """A worker died."""
+        self.permits.worker_died(index)
+        self.state.stats.worker_gone(index)
+
+    def suspect(self, database: str, server_id: str, reason: str) -> None:
+        """Check a server now."""
+        self.monitor.suspect(database, server_id, reason)
+
+    async def need(self, database: str) -> dict[str, Any] | None:
+        """A client asked for a database of the wildcard entry."""
+        return None
+
+    async def ddl(self, database: str) -> None:
+        """The catalog of a database changed."""
+
+    async def cancel_elsewhere(self, asking: int, pid: int, secret_hex: str) -> bool:
+        """Pass a cancel request to the other workers, and to the process this one took over from."""
+        async def ask(index: int) -> bool:
+            with contextlib.suppress(ControlError):
+                return bool(await self.workers.call(index, "cancel", pid=pid, secret_hex=secret_hex))
+            return False
+
+        others = [worker.index for worker in self.workers.all if worker.index != asking]
+        if any(await asyncio.gather(*map(ask, others))):
+            return True
+        if self._predecessor is None:
+            return False
+        with contextlib.suppress(ControlError):
+            return await self._predecessor.cancel(pid, secret_hex)
+        return False
+
+    def _permit(self, worker: int, pool: PoolKey) -> None:
+        self.workers.notify(worker, "permit", pool=list(pool))
+
+    def _viewed(self, view: TopologyView) -> None:
+        self.state.view = view
+        self.workers.notify_all("topology", view=view.to_json())
+
+    # -- for the console (Actions)
+
+    async def reload(self) -> Reload:
+        """Read the configuration file again and apply what can be applied. ConfigError: nothing was changed."""
+        return await self.apply(load(self.state.config.source))
+
+    async def apply(self, config: Config) -> Reload:
+        """Use another configuration, as far as a running process can."""
+        async with self._reloading:
+            old = self.state.config
+            result, new = diff(old, config), effective(old, config)
+            self.state.config = new
+            if self._on_config is not None:
+                self._on_config(new)
+            await self.monitor.reload(new.databases)
+            await self.workers.broadcast("reload", timeout=60, config=new.to_worker_json())
+            known = set(new.databases)
+            self.state.disabled &= known
+            self.state.paused &= known
+        for change in result.applied:
+            _log.info("reload: applied", change=change)
+        for change in result.needs_restart:
+            _log.warning("reload: needs a restart, not applied", change=change)
+        return result
+
+    async def drain(self, server_id: str, on: bool) -> None:
+        """Give a server no new work and close its connections as they become free; or end that."""
+        self.monitor.drain(server_id, on)
+        if on:
+            await self.workers.broadcast("drain", server_id=server_id)
+
+    async def ban(self, server_id: str, seconds: float | None) -> None:
+        """Send no reads to a server."""
+        self._forget_unban(server_id)
+        self.monitor.ban(server_id, True)
+        if seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._unbans[server_id] = loop.call_later(seconds, self._unban, server_id)
+
+    async def unban(self, server_id: str) -> None:
+        """End ban."""
+        self._unban(server_id)
+
+    def _unban(self, server_id: str) -> None:
+        self._forget_unban(server_id)
+        with contextlib.suppress(KeyError):  # removed by a reload
+            self.monitor.ban(server_id, False)
+
+    def _forget_unban(self, server_id: str) -> None:
+        timer = self._unbans.pop(server_id, None)
+        if timer is not None:
+            timer.cancel()
+
+    # -- in the background
+
+    async def _count(self) -> None:
+        while True:
+            await asyncio.sleep(STATS_EVERY_S)
+            await self.state.totals()
+
+    async def _snapshot(self) -> None:
+        """End a stats period, and say in the log what happened in it."""
+        while True:
+            period_s = self.state.config.log.stats_period
+            await asyncio.sleep(period_s or 60.0)
+            await self.state.totals()
+            self.state.stats.snapshot()
+            for database, average in self.state.stats.averages().items() if period_s else ():
+                _log.info("stats", database=database, xacts_per_s=average["xact_count"],
+                          queries_per_s=average["query_count"], in_bytes_per_s=average["bytes_received"],
+                          out_bytes_per_s=average["bytes_sent"], xact_us=average["xact_time_us"],
+                          query_us=average["query_time_us"], wait_us=average["wait_time_us"])
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._guard(coroutine))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _guard(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except ShardproxyError as error:
+            _log.error("background task ended", error=str(error))
+        except Exception:
+            _log.exception("background task failed")
+
+    def _cancel_background(self) -> None:
+        for task in self._background:
+            task.cancel()
+        for timer in self._unbans.values():
+            timer.cancel()
