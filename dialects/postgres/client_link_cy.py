@@ -1,0 +1,659 @@
+"""The client side of the relay: from the client's bytes to the server connection that serves them.
+
+A client without a server waits until one *batch* is complete (a Query, or all up to Sync or Flush), decides where it may
+run, takes a server connection, and from then on passes message by message until the transaction is over.
+
+Invariants:
+* Bytes leave ``inbox`` only when they were passed on or answered; while ``busy`` (waiting for a server, or for an
+  operation of the proxy's own on it) nothing leaves it.
+* A batch runs on a replica only if every statement in it is a proven read.
+* A statement name of the client never reaches a server: it is replaced by the shared statement's name, which was
+  prepared on that connection no earlier than this client prepared it.
+"""
+
+import time
+
+import cython
+
+if cython.compiled:
+    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, find_zero, pointer
+    from cython.cimports.shardproxy.relay.stream_cy import Stream
+    from cython.cimports.shardproxy.dialects.postgres.server_link_cy import ServerLink
+else:
+    from shardproxy.relay.buffer_cy import append, be32, find_zero, pointer
+    from shardproxy.relay.stream_cy import Stream
+    from shardproxy.dialects.postgres.server_link_cy import ServerLink
+
+from shardproxy import limits
+from shardproxy.router import flags as f
+
+__all__ = ["ClientLink"]
+
+OUT_HIGH: cython.Py_ssize_t = limits.OUT_HIGH
+MESSAGE_MAX: cython.Py_ssize_t = limits.MESSAGE_MAX
+BATCH_MAX: cython.Py_ssize_t = 256 * 1024  # a longer batch goes to the primary before it is complete
+REPEAT_MAX: cython.Py_ssize_t = 64 * 1024  # a longer read is not kept for another try
+MODE_CLIENT: cython.int = 1
+
+QUERY: cython.int = ord("Q")
+PARSE: cython.int = ord("P")
+BIND: cython.int = ord("B")
+EXECUTE: cython.int = ord("E")
+DESCRIBE: cython.int = ord("D")
+CLOSE: cython.int = ord("C")
+SYNC: cython.int = ord("S")
+FLUSH: cython.int = ord("H")
+FUNCTION: cython.int = ord("F")
+TERMINATE: cython.int = ord("X")
+COPY_DATA: cython.int = ord("d")
+COPY_DONE: cython.int = ord("c")
+COPY_FAIL: cython.int = ord("f")
+IDLE_STATUS: cython.int = ord("I")
+
+READ: cython.int = f.READ
+SPECIAL: cython.int = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.PROXY_SET | f.PROXY_SHOW
+"""Flags that need the slow path before the statement is sent."""
+
+SYNC_MESSAGE = b"S\0\0\0\4"
+MESSAGE_BYTES = frozenset(b"QPBEDCSHFXdcf")
+
+
+class ClientLink(Stream):
+    """One client connection after its login. ``session`` is the slow path: see session.py."""
+
+    def __init__(self, pump, sock):
+        Stream.__init__(self, pump, sock)
+        self.session = None
+        self.database = None
+        self.router = None
+        self.registry = None
+        self.server = None
+        self.settings = None
+        self.parameters = None
+        self.busy = False
+        self.pumping = False
+        self.statements = None
+        self.unnamed = None
+        self.unnamed_route = None
+        self.session_mode = False
+        self.leaving = False
+        self.repeatable = None
+        self.routes = []
+        self.next_route = 0
+        self.batch_flags = 0
+        self.batch_read = False
+        self.batch_flushed = False
+        self.batch_slots = set()
+        self.batch_unknown = False
+        self.connected_ns = time.monotonic_ns()
+        self.requested_ns = 0
+        self.read_ns = 0
+        self.wrote_ns = 0
+        self.sticky = None
+        self.last_route = None
+        self.write_pool = None
+        self.reads_elsewhere = False
+        self.unnamed_serial = -1
+        self.force_primary = False
+        self.discarding = 0
+        self.pending_error = None
+        self.cancel_key = None
+        self.arrival = None
+        self.id = 0
+        self.body = 0
+        self.batch_size = 0
+
+    def set_counters(self, counters):
+        self.counters = counters
+
+    def ended(self, reason):
+        self.session.client_lost(reason)
+
+    def drained(self):
+        """The client took what we sent: its server may send more."""
+        if self.server is not None:
+            self.server.resume_reading()
+
+    def process(self, data, n):
+        if self.busy or len(self.inbox) > 0 or self.pumping:
+            append(self.inbox, data, 0, n)
+            if len(self.inbox) > OUT_HIGH and self.busy:
+                self.pause_reading()
+            if not self.busy and not self.pumping:
+                self.resume()
+            return 0
+        used: cython.Py_ssize_t = self.work(data, n)
+        if used < n and not self.closed:
+            append(self.inbox, data, used, n)
+        return 0
+
+    def resume(self):
+        """Go on with what is in ``inbox``, if anything."""
+        buffer: bytearray
+        if self.pumping or self.closed:
+            return
+        while len(self.inbox) > 0 and not self.busy and not self.closed:
+            buffer = self.inbox
+            self.inbox = bytearray()
+            used: cython.Py_ssize_t = self.work(pointer(buffer), len(buffer))
+            if used > 0:
+                del buffer[:used]
+            if len(self.inbox) > 0:  # arrived meanwhile
+                buffer += self.inbox
+            self.inbox = buffer
+            if used == 0:
+                break
+        if not self.reading and not self.closed and (len(self.inbox) <= OUT_HIGH or not self.busy):
+            self.resume_reading()
+
+    def work(self, data, n):
+        """Serve complete messages; returns how many bytes were used."""
+        pos: cython.Py_ssize_t = 0
+        used: cython.Py_ssize_t
+        self.pumping = True
+        try:
+            while pos < n and not self.busy and not self.closed:
+                if self.pending_error is not None:
+                    self.write(self.pending_error)
+                    self.pending_error = None
+                    self.discarding = 1
+                if self.discarding:
+                    used = self.discard(data, pos, n)
+                    if used == pos and self.discarding:
+                        break
+                    pos = used
+                    continue
+                if self.server is None:
+                    used = self.scan(data, pos, n)
+                    if used < 0:
+                        break
+                    pos = used
+                    if pos >= n or self.closed:
+                        break
+                    if not self.link():
+                        break
+                used = self.forward(data, pos, n)
+                if used == pos:
+                    break
+                pos = used
+        finally:
+            self.pumping = False
+        return pos
+
+    # -- without a server: understand one batch ------------------------------------------------------------------
+
+    def scan(self, data, pos, n):
+        """Look at one batch from ``pos``. Returns -1 if it is incomplete; else the position from which it is to be
+        forwarded, which is past what could be answered without a server (maybe ``n``)."""
+        start: cython.Py_ssize_t = pos
+        end: cython.Py_ssize_t
+        t: cython.int
+        only_closes: cython.bint = True
+        self.routes.clear()
+        self.next_route = 0
+        self.batch_flags = 0
+        self.batch_read = True
+        self.batch_flushed = False
+        self.batch_unknown = False
+        self.batch_slots.clear()
+        while n - pos >= 5:
+            t = data[pos]
+            end = pos + 1 + be32(data, pos + 1)
+            if end < pos + 5 or end - pos > MESSAGE_MAX or t not in MESSAGE_BYTES:
+                self.session.violation(t, end - pos)
+                return n
+            if end > n:
+                if n - start > BATCH_MAX and t != QUERY and t != PARSE:
+                    self.batch_read = False  # too long to wait for its end: the primary serves anything
+                    self.batch_size = 0
+                    return start
+                return -1
+            if t == SYNC:
+                if only_closes:
+                    self.session.answer_closes(bytes(data[start:end]))
+                    return self.scan(data, end, n) if end < n else n
+                self.batch_size = end - start
+                return start
+            if t == TERMINATE:
+                self.session.terminate()
+                return n
+            if t == COPY_DATA or t == COPY_DONE or t == COPY_FAIL:  # of a COPY that has failed: ignored, as PostgreSQL does
+                if pos == start:
+                    return self.scan(data, end, n) if end < n else n
+            elif t == QUERY or t == FUNCTION:
+                only_closes = False
+                self.scan_one(t, data, pos, end, n)
+                self.batch_size = end - start
+                return start
+            elif t == FLUSH:
+                if pos == start:
+                    return self.scan(data, end, n) if end < n else n
+                self.batch_flushed = True
+                if only_closes:
+                    self.batch_read = False
+                self.batch_size = end - start
+                return start
+            elif t != CLOSE:
+                only_closes = False
+                self.scan_one(t, data, pos, end, n)
+            pos = end
+            if pos - start > BATCH_MAX:
+                self.batch_read = False
+                self.batch_size = 0
+                return start
+        return -1
+
+    def counters_retry(self):
+        """A read runs again."""
+        self.counters.retry_count += 1
+
+    def skip_batch(self, extended=False):
+        """Drop the batch in hand (``extended``: what is left of it, up to its Sync) and say ReadyForQuery after it."""
+        self.discarding = 2 if extended else 1
+        self.resume()
+
+    def discard(self, data, pos, n):
+        """Drop messages to the end of the batch; returns the new position, -1 if more is needed."""
+        end: cython.Py_ssize_t
+        t: cython.int
+        if self.body > 0:
+            end = self.body if self.body < n - pos else n - pos
+            self.body -= end
+            pos += end
+        while n - pos >= 5:
+            t = data[pos]
+            end = pos + 1 + be32(data, pos + 1)
+            if t not in MESSAGE_BYTES or end < pos + 5 or t == TERMINATE:
+                self.discarding = 0
+                return pos
+            if end > n:
+                if t == SYNC or t == QUERY or t == FUNCTION:
+                    return pos
+                self.body = end - n
+                self.discarding = 2
+                return n
+            pos = end
+            if t == SYNC or (self.discarding == 1 and (t == QUERY or t == FUNCTION)):
+                self.discarding = 0
+                self.session.answer_closes(SYNC_MESSAGE)
+                return pos
+            self.discarding = 2
+        return pos
+
+    def scan_one(self, t, data, pos, end, n):
+        """Add one message to what is known of the batch."""
+        zero: cython.Py_ssize_t
+        if t == QUERY:
+            self.note(self.route_of(bytes(data[pos + 5 : end - 1])))
+        elif t == PARSE:
+            zero = find_zero(data, pos + 5, end)
+            if zero >= 0:
+                self.note(self.route_of(bytes(data[zero + 1 : find_zero(data, zero + 1, end)])))
+            else:
+                self.batch_read = False
+        elif t == BIND:
+            zero = find_zero(data, pos + 5, end)
+            if zero >= 0 and data[zero + 1] != 0:
+                prepared = self.statements.get(bytes(data[zero + 1 : find_zero(data, zero + 1, end)])) if self.statements else None
+                if prepared is not None:
+                    self.note(prepared.statement.route)
+                elif not self.routes:
+                    self.batch_read = False
+            elif not self.routes:
+                if self.unnamed_route is not None:
+                    self.note(self.unnamed_route)
+                else:
+                    self.batch_read = False
+        elif t == FUNCTION:
+            self.batch_read = False
+        return 0
+
+    def route_of(self, sql):
+        """The route of a text; kept, so that forwarding does not look it up again."""
+        route = self.router.route(sql)
+        self.routes.append(route)
+        return route
+
+    def note(self, route):
+        """One more statement in the batch."""
+        flags: cython.int = route.flags
+        self.batch_flags |= flags
+        if not flags & READ:
+            self.batch_read = False
+        elif route.read_slots:
+            self.batch_slots.update(route.read_slots)
+        return 0
+
+    def link(self):
+        """Find a server connection for the batch; false if we must wait."""
+        self.requested_ns = time.monotonic_ns()
+        pool = self.write_pool
+        if pool is None or self.batch_read and self.reads_elsewhere:
+            pool = self.session.target()
+        if pool is None:
+            self.busy = True
+            self.session.hold()
+            return 0
+        server: ServerLink = pool.acquire(self)
+        if server is None:
+            self.busy = True
+            return 0
+        return self.attach(server)
+
+    def granted(self, server):
+        """A server connection that we waited for; called by the pool."""
+        self.busy = False
+        self.counters.wait_time_us += (time.monotonic_ns() - self.requested_ns) // 1000
+        if self.attach(server):
+            self.resume()
+
+    def refused(self, sqlstate, text, hint=""):
+        """There will be no server connection; called by the pool's owner."""
+        self.session.fail(sqlstate, text, hint=hint)
+
+    def elsewhere(self):
+        """The pool that we wait for serves no more: choose again."""
+        self.busy = False
+        self.write_pool = None
+        self.resume()
+
+    def attach(self, server):
+        """Take the server; false if its settings must be made ours first."""
+        now: cython.longlong = time.monotonic_ns()
+        self.server = server
+        server.client = self
+        server.owner = self
+        server.mode = MODE_CLIENT
+        server.linked_ns = now
+        server.started_ns = now
+        server.failed = False
+        server.delivered = False
+        server.holding = self.batch_read and not self.batch_flushed
+        if server.settings is not self.settings or server.parameters is not self.parameters:
+            if not self.session.adopt(server):
+                return 0
+        return 1
+
+    # -- with a server: pass messages on -------------------------------------------------------------------------
+
+    def forward(self, data, pos, n):
+        """Pass messages on from ``pos``; returns the new position."""
+        server: ServerLink = self.server
+        end: cython.Py_ssize_t
+        t: cython.int
+        if self.batch_size > 0:
+            if server.holding and self.batch_size <= REPEAT_MAX and self.batch_size <= n - pos:
+                self.repeatable = bytes(data[pos : pos + self.batch_size])
+            else:
+                server.holding = False
+            self.batch_size = 0
+        while pos < n and not self.busy:
+            if self.body > 0:
+                end = pos + self.body if self.body <= n - pos else n
+                self.body -= end - pos
+                self.copy_message(data, pos, end)
+                pos = end
+                continue
+            if n - pos < 5:
+                break
+            t = data[pos]
+            end = pos + 1 + be32(data, pos + 1)
+            if end < pos + 5 or end - pos > MESSAGE_MAX or t not in MESSAGE_BYTES:
+                self.session.violation(t, end - pos)
+                return n
+            if server.awaiting > 0 and self.must_wait(t):
+                break
+            if t == COPY_DATA:
+                if end > n:
+                    self.body = end - n
+                    end = n
+                self.copy_message(data, pos, end)
+            elif t == BIND:
+                end = self.bind(data, pos, end, n)
+                if end == pos:
+                    break
+            elif end > n:
+                break
+            elif t == QUERY:
+                if not self.query(data, pos, end):
+                    break
+            elif t == PARSE:
+                if not self.parse(data, pos, end):
+                    break
+            elif t == DESCRIBE:
+                self.describe(data, pos, end)
+            elif t == CLOSE:
+                self.close_object(data, pos, end)
+            elif t == SYNC:
+                self.copy_message(data, pos, end)
+                if not server.copying_in:
+                    server.extended = True
+                    self.cycle_sent(server)
+            elif t == FUNCTION:
+                self.copy_message(data, pos, end)
+                server.flags |= f.PROBE
+                self.used(None)
+                server.extended = False
+                self.cycle_sent(server)
+            elif t == TERMINATE:
+                self.session.terminate()
+                return n
+            else:
+                if t == COPY_DONE or t == COPY_FAIL:
+                    server.copying_in = False
+                elif t == EXECUTE:
+                    server.open_cycle = True
+                self.copy_message(data, pos, end)
+            pos = end
+        if server.closed:
+            return n
+        server.mark()
+        if len(server.out) > OUT_HIGH and not server.high:
+            server.high = True
+            self.pause_reading()
+        return pos
+
+    def must_wait(self, t):
+        """While replies are owed: may another message of type ``t`` follow on this server now?"""
+        server: ServerLink = self.server
+        if server.holding:
+            return not server.open_cycle
+        if server.open_cycle or server.copying_in or t == COPY_DATA or t == COPY_DONE or t == COPY_FAIL:
+            return False
+        if not server.on_primary and server.status == IDLE_STATUS:
+            return True
+        return server.awaiting > 1000
+
+    def copy_message(self, data, pos, end):
+        return append(self.server.out, data, pos, end)
+
+    def cycle_sent(self, server):
+        """A Query, Sync or FunctionCall was sent: one more ReadyForQuery is owed."""
+        server.awaiting += 1
+        server.cycle_sent += 1
+        server.open_cycle = False
+        self.counters.query_count += 1
+        return 0
+
+    def next_known(self, sql):
+        """The route of the next statement: found by ``scan``, or looked up now."""
+        if self.next_route < len(self.routes):
+            self.next_route += 1
+            return self.routes[self.next_route - 1]
+        return self.router.route(sql)
+
+    def used(self, route):
+        """A statement is about to run on the server: remember what it may do."""
+        server: ServerLink = self.server
+        if route is None:
+            server.write_slots.add(0)
+            server.wrote = True
+            return 0
+        flags: cython.int = route.flags
+        server.flags |= flags
+        self.last_route = route
+        if flags & READ:
+            self.counters.read_count += 1
+        else:
+            self.counters.write_count += 1
+            server.wrote = True
+            server.last_writer = self.id
+            self.session.last_server = server
+            if route.write_slots:
+                server.write_slots.update(route.write_slots)
+        return 0
+
+    def query(self, data, pos, end):
+        """A simple Query. Returns 0 if it cannot go yet."""
+        server: ServerLink = self.server
+        sql = bytes(data[pos + 5 : end - 1])
+        route = self.next_known(sql)
+        if route.flags & SPECIAL or route.rewrite is not None:
+            known = self.next_route
+            sql = self.session.special(route, sql, server)
+            if sql is None:
+                self.next_route = known - 1 if known > 0 else 0
+                return 0
+            server.out += b"Q" + (len(sql) + 5).to_bytes(4, "big") + sql + b"\0"
+        else:
+            append(server.out, data, pos, end)
+        self.used(route)
+        self.unnamed = None
+        self.unnamed_route = None
+        server.unnamed_serial = 0
+        server.extended = False
+        self.cycle_sent(server)
+        return 1
+
+    def parse(self, data, pos, end):
+        """Parse: under the shared name. Returns 0 if it cannot go yet."""
+        server: ServerLink = self.server
+        zero: cython.Py_ssize_t = find_zero(data, pos + 5, end)
+        text_end: cython.Py_ssize_t = find_zero(data, zero + 1, end) if zero >= 0 else -1
+        if text_end < 0:
+            self.session.violation(PARSE, end - pos)
+            return 0
+        sql = bytes(data[zero + 1 : text_end])
+        route = self.next_known(sql)
+        body = bytes(data[zero + 1 : end])
+        if route.flags & SPECIAL or route.rewrite is not None:
+            known = self.next_route
+            changed = self.session.special(route, sql, server)
+            if changed is None:
+                self.next_route = known - 1 if known > 0 else 0
+                return 0
+            body = changed + bytes(data[text_end:end])
+        self.counters.client_parse_count += 1
+        server.open_cycle = True
+        if zero == pos + 5:
+            self.unnamed = body
+            self.unnamed_route = route
+            self.unnamed_serial = self.registry.tick()
+            server.unnamed_serial = self.unnamed_serial
+            server.expect_answer(False, None, b"")
+            server.out += b"P" + (len(body) + 5).to_bytes(4, "big") + b"\0" + body
+            return 1
+        self.session.prepare(server, bytes(data[pos + 5 : zero]), body, route)
+        return 1
+
+    def ensure(self, server, prepared):
+        """Make sure that the server has this statement, prepared no earlier than the client did."""
+        statement = prepared.statement
+        at = server.prepared.get(statement)
+        if at is None or at < prepared.since:
+            self.session.inject_parse(server, statement)
+        return 0
+
+    def bind(self, data, pos, end, n):
+        """Bind: the statement's name is replaced. A long one passes in parts. Returns ``pos`` if more is needed."""
+        server: ServerLink = self.server
+        have: cython.Py_ssize_t = end if end <= n else n
+        zero: cython.Py_ssize_t = find_zero(data, pos + 5, have)
+        name_end: cython.Py_ssize_t = find_zero(data, zero + 1, have) if zero >= 0 else -1
+        if name_end < 0:
+            if end <= n:
+                self.session.violation(BIND, end - pos)
+            return pos
+        self.counters.bind_count += 1
+        server.open_cycle = True
+        prepared = None
+        if name_end > zero + 1:
+            if self.statements is not None:
+                prepared = self.statements.get(bytes(data[zero + 1 : name_end]))
+            if prepared is not None:
+                self.ensure(server, prepared)
+                self.used(prepared.statement.route)
+        else:
+            self.used(self.unnamed_route)
+            if server.unnamed_serial != self.unnamed_serial or self.unnamed is None:
+                self.session.restore_unnamed(server)
+        if prepared is None:
+            append(server.out, data, pos, have)
+        else:
+            name = prepared.statement.name
+            server.out += b"B" + (end - pos - 1 - (name_end - zero - 1) + len(name)).to_bytes(4, "big")
+            append(server.out, data, pos + 5, zero + 1)
+            server.out += name
+            append(server.out, data, name_end, have)
+        if end > n:
+            self.body = end - n
+        return have
+
+    def describe(self, data, pos, end):
+        """Describe: of a statement under its shared name; of a portal as it is."""
+        server: ServerLink = self.server
+        server.open_cycle = True
+        if end - pos > 7 and data[pos + 5] == 83 and self.statements is not None:
+            prepared = self.statements.get(bytes(data[pos + 6 : end - 1]))
+            if prepared is not None:
+                self.ensure(server, prepared)
+                name = prepared.statement.name
+                server.out += b"D" + (len(name) + 6).to_bytes(4, "big") + b"S" + name + b"\0"
+                return 0
+        elif end - pos == 7 and data[pos + 5] == 83 and (server.unnamed_serial != self.unnamed_serial or self.unnamed is None):
+            self.session.restore_unnamed(server)
+        append(server.out, data, pos, end)
+        return 0
+
+    def close_object(self, data, pos, end):
+        """Close: the client's name is forgotten; the server, which does not know it, confirms."""
+        server: ServerLink = self.server
+        server.open_cycle = True
+        if end - pos >= 7 and data[pos + 5] == 83:
+            if end - pos == 7:
+                self.unnamed = None
+                self.unnamed_route = None
+                server.unnamed_serial = 0
+            elif self.statements is not None:
+                self.statements.pop(bytes(data[pos + 6 : end - 1]), None)
+        server.expect_answer(False, None, None)
+        append(server.out, data, pos, end)
+        return 0
+
+    # -- the server has answered ----------------------------------------------------------------------------------
+
+    def cycle_over(self):
+        """No reply is owed. Outside a transaction the server connection may serve others."""
+        server: ServerLink = self.server
+        self.repeatable = None
+        if server.status == IDLE_STATUS:
+            if self.session_mode or server.flags & SLOW or server.pins is not None or server.retiring:
+                self.session.transaction_over(server)
+            else:
+                self.unlink(server)
+        if not self.pumping and len(self.inbox) > 0 and not self.busy:
+            self.resume()
+
+    def unlink(self, server):
+        """Give the server connection back."""
+        server.flags = 0
+        server.wrote = False
+        server.mode = 0
+        server.client = None
+        server.owner = None
+        self.server = None
+        server.pool.release(server)
+
+
+SLOW: cython.int = f.PROBE | f.UNPIN | f.FOREVER | f.DDL | f.DEALLOCATE_ALL | f.PREPARED_SQL | f.PROXY_SET
+"""Flags that need the slow path when the transaction is over."""

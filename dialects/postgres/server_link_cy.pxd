@@ -1,0 +1,65 @@
+from shardproxy.pool.counters_cy cimport Counters
+from shardproxy.relay.stream_cy cimport Stream
+
+cdef class ServerLink(Stream):
+    cdef public Stream client
+    cdef public object owner
+    cdef public object pool
+    cdef public object events
+    cdef public int mode
+    cdef public int awaiting
+    cdef public bint open_cycle
+    cdef public bint extended
+    cdef public long cycle_done
+    cdef public long cycle_sent
+    cdef public object pending
+    cdef public int status
+    cdef public bint holding
+    cdef public bint copying_in
+    cdef public bint on_primary
+    cdef public bint failed
+    cdef public bint delivered
+    cdef public bint parked
+    cdef public int flags
+    cdef public set write_slots
+    cdef public dict prepared
+    cdef public object settings
+    cdef public object parameters
+    cdef public long unnamed_serial
+    cdef public object collector
+    cdef public object pins
+    cdef public set own_names
+    cdef public bint wrote
+    cdef public bytes idle_rest
+    cdef public bint failing
+    cdef public bint session_mode
+    cdef public long id
+    cdef public object borrower
+    cpdef bint mid_message(self)
+    cdef public object fatal_fields
+    cdef public int cancels
+    cdef public long long started_ns
+    cdef public long long connected_ns
+    cdef public long long released_ns
+    cdef public long long linked_ns
+    cdef public unsigned int backend_pid
+    cdef public bytes backend_secret
+    cdef public object address
+    cdef public object last_writer
+    cdef public bint retiring
+    cdef Counters counters
+    cdef bytearray rest
+    cdef Py_ssize_t skip
+    cdef Py_ssize_t scan(self, const unsigned char* data, Py_ssize_t n) except -2
+    cdef bint answered(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
+    cdef bint ready(self, int status) except -1
+    cdef int peek(self, const unsigned char* data, Py_ssize_t n) except -1
+    cdef int deliver(self, const unsigned char* data, Py_ssize_t start, Py_ssize_t end) except -1
+    cdef int expect_answer(self, bint swallow, statement, name) except -1
+    cdef int cycle_ends(self) except -1
+    cpdef set_counters(self, Counters counters)
+    cdef Py_ssize_t at_ready(self, const unsigned char* data, Py_ssize_t start, Py_ssize_t pos, Py_ssize_t end) except -2
+    cdef int copy_begins(self) except -1
+    cdef bint rare(self, int t, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
+    cdef int consume(self, const unsigned char* data, Py_ssize_t n) except -1
+    cpdef expect(self, bint swallow, statement, name)

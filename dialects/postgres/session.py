@@ -1,0 +1,471 @@
+"""One PostgreSQL client's slow path: everything that is not passing messages on.
+
+Invariants:
+* ``link.settings`` is what the client's session has set: its startup parameters, changed only by what a probe found
+  on its server connection. No statement of the client runs on a connection whose settings are not these.
+* ``link.busy`` is true exactly while an operation of ours is under way or the client waits for a connection.
+* What pins a session (temporary objects, LISTEN, ...) keeps its connection until a probe finds it gone.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from shardproxy import limits
+from shardproxy.router import flags as f
+from shardproxy.session.settings import Settings, intern_settings
+from shardproxy.session.statements import Prepared, Registry, Statement
+
+from . import internal, wire
+from .probe import PROBE, read_truth, sync_sql
+from .server_link_cy import CLIENT
+
+__all__ = ["PgSession"]
+
+CONSISTENCIES = ("database", "session", "strong", "eventual")
+TOKEN = re.compile(r"([0-9]{1,10}):([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
+TOKEN_SQL = (
+    "SELECT (('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::bit(32)::int)::text"
+    " || ':' || pg_catalog.pg_current_wal_insert_lsn()::text AS \"shardproxy.token\""
+)
+ADOPT_ATTEMPTS = 3
+
+
+class PgSession:
+    """Slow path of one ``ClientLink``."""
+
+    def __init__(self, link: Any, database: Any, user: str, server_user: str, baseline: Settings, registry: Registry):
+        self.link = link
+        self.database = database
+        self.user = user
+        self.server_user = server_user
+        self.baseline = baseline
+        self.registry = registry
+        self.token: tuple[int, int] | None = None
+        self.consistency: str = database.consistency
+        self.last_server: Any = None
+        self.repeats = 0
+        self.timed_out = False
+        self.client_key: Any = None
+        self.credential: Any = None
+        self.hold_since_ns = 0
+        self._attempts = 0
+        self._untimed = False
+        self._forever = False
+        self.settings_changed()
+
+    # -- where to ---------------------------------------------------------------------------------------------
+
+    def target(self) -> Any:
+        """The pool that serves the batch in hand; None: there is no primary now."""
+        link = self.link
+        flags = link.batch_flags
+        if flags & f.SEQUENCE_STATE and self.last_server is not None:
+            own = self._own_sequences()
+            if own is not None:
+                return own
+        reads = (link.batch_read or (flags & f.BEGIN_READ_ONLY and not flags & f.MULTI)) and not link.force_primary
+        if reads and self.consistency != "strong" and not flags & f.PRIMARY:
+            slots = (1,) if link.batch_unknown or not link.batch_read else tuple(link.batch_slots) or (0,)
+            pool = self.database.read_pool(self, slots)
+            if pool is not None:
+                return pool
+        link.write_pool = self.database.write_pool(self)
+        link.reads_elsewhere = self.database.has_replicas and self.consistency != "strong"
+        return link.write_pool
+
+    def _own_sequences(self) -> Any:
+        """currval and lastval live in one connection: the one this client wrote on, if no other wrote there since."""
+        server = self.last_server
+        if not server.closed and server.last_writer == self.link.id and server in server.pool.idle:
+            server.pool.idle.remove(server)
+            server.pool.idle.append(server)
+            return server.pool
+        return None
+
+    def hold(self) -> None:
+        """No primary: wait for one."""
+        self.hold_since_ns = time.monotonic_ns()
+        self.database.hold(self)
+
+    def release_hold(self) -> None:
+        """Look again; called when the topology changed."""
+        self.link.busy = False
+        self.link.write_pool = None
+        self.link.resume()
+
+    # -- settings ----------------------------------------------------------------------------------------------
+
+    def settings_changed(self) -> None:
+        """``link.settings`` is new: take what concerns the proxy itself."""
+        link = self.link
+        values = (link.settings or self.baseline).values
+        wanted = values.get("shardproxy.consistency", "")
+        self.consistency = wanted if wanted in CONSISTENCIES else self.database.consistency
+        match = TOKEN.fullmatch(values.get("shardproxy.token", ""))
+        self.token = (int(match[1]), (int(match[2], 16) << 32) | int(match[3], 16)) if match else None
+        link.write_pool = None
+
+    def adopt(self, server: Any) -> bool:
+        """Make the connection's settings the client's. True: they are; False: under way, the link is busy."""
+        link = self.link
+        sql = sync_sql(server.settings, link.settings) if server.settings is not link.settings else ""
+        if not sql:
+            server.settings = link.settings
+            self._announce(server)
+            return True
+        link.busy = True
+        internal.run(server, wire.query(sql.encode("utf-8", "surrogateescape")), self._adopted, preparing=server.pins is None)
+        return False
+
+    def _adopted(self, server: Any, result: internal.Result) -> None:
+        link = self.link
+        if link.closed or link.server is not server:
+            server.events.drained_cycle(server)
+            return
+        if result.error is not None:
+            self._not_adopted(server, result.error)
+            return
+        self._attempts = 0
+        server.settings = link.settings
+        server.mode = CLIENT
+        self._announce(server)
+        link.busy = False
+        link.resume()
+
+    def _not_adopted(self, server: Any, error: dict[str, str]) -> None:
+        """The connection has unknown settings now: it is closed. The client tries another, or hears why."""
+        link = self.link
+        self._attempts += 1
+        link.server = None
+        server.client = server.owner = None
+        server.events.discard(server, "settings could not be applied")
+        link.busy = False
+        if self._attempts < ADOPT_ATTEMPTS:
+            link.resume()
+        else:
+            text = error.get("M", "unknown error")
+            self.fatal("08006", f"the session's settings could not be applied to a server connection: {text}")
+
+    def _announce(self, server: Any) -> None:
+        """Tell the client of parameters that are not as it last heard."""
+        link = self.link
+        if server.parameters is link.parameters:
+            return
+        known = link.parameters.values
+        for name, value in server.parameters.values.items():
+            if known.get(name) != value:
+                link.write(wire.parameter_status(name, value))
+        link.parameters = server.parameters
+
+    def parameter(self, server: Any, name: str, value: str) -> bool:
+        """The server reports a parameter; true if the client is to hear of it."""
+        link = self.link
+        changed = bool(link.parameters.values.get(name) != value)
+        link.parameters = intern_settings({**link.parameters.values, name: value})
+        return changed
+
+    # -- after a transaction ---------------------------------------------------------------------------------
+
+    def transaction_over(self, server: Any) -> None:
+        """Outside a transaction, with something to look after: probe, pin, unpin, release."""
+        link = self.link
+        flags = server.flags
+        server.flags = 0
+        if flags & f.DDL:
+            self.database.ddl()
+        if server.own_names:
+            self._close_own_names(server, flags)
+            return
+        self._maybe_probe(server, flags)
+
+    def _maybe_probe(self, server: Any, flags: int) -> None:
+        if flags & f.FOREVER:
+            server.pins = [*(server.pins or ()), "session state that cannot be read back"]
+        pinned = server.pins is not None
+        if not self.link.session_mode and (flags & f.PROBE or flags & f.PROXY_SET or (pinned and flags & f.UNPIN)):
+            self.link.busy = True
+            self._forever = bool(flags & f.FOREVER) or bool(pinned and any("cannot" in pin for pin in server.pins))
+            internal.run(server, wire.query(PROBE), self._probed)
+        else:
+            self.settle(server)
+
+    def _probed(self, server: Any, result: internal.Result) -> None:
+        link = self.link
+        if link.closed or link.server is not server:
+            server.settings = intern_settings({"?": "?"})
+            server.pins = server.pins or ["?"]
+            server.events.drained_cycle(server)
+            return
+        if result.error is not None:
+            self._probe_failed(server, result.error)
+            return
+        truth = read_truth(result.rows, server.pool.key[2])
+        server.settings = intern_settings(truth.settings)
+        wanted = {name: value for name, value in self.baseline.values.items() if name not in truth.settings}
+        link.settings = intern_settings({**wanted, **truth.settings})
+        pins = truth.pins + (["session state that cannot be read back"] if self._forever else [])
+        server.pins = pins or None
+        self.settings_changed()
+        server.mode = CLIENT
+        if server.pins is not None and not self.adopt(server):
+            return
+        link.busy = False
+        self.settle(server)
+        link.resume()
+
+    def _probe_failed(self, server: Any, error: dict[str, str]) -> None:
+        """Mostly a statement_timeout shorter than the probe: once more without it."""
+        if error.get("C") == "57014" and not self._untimed:
+            self._untimed = True
+            statements = (b"SHOW statement_timeout", b"SET statement_timeout = 0", PROBE)
+            internal.run(server, b"".join(map(wire.query, statements)), self._probed_untimed, cycles=3)
+            return
+        self._untimed = False
+        self.link.server = None
+        server.client = server.owner = None
+        server.events.discard(server, f"probe failed: {error.get('M', '')}")
+        self.fatal("08006", f"the state of the session could not be read: {error.get('M', '')}")
+
+    def _probed_untimed(self, server: Any, result: internal.Result) -> None:
+        """The rows of a probe behind the timeout that was in force; the connection now has none."""
+        timeout = result.rows.pop(0)[0] if result.rows else None
+        self._probed(server, result)
+        if result.error is None and not self.link.closed and timeout is not None:
+            values = {**self.link.settings.values, "statement_timeout": timeout.decode()}
+            self.link.settings = intern_settings(values)
+            if server.pins is not None and self.link.server is server and not self.link.busy:
+                self.adopt(server)
+        self._untimed = False
+
+    def settle(self, server: Any) -> None:
+        """Keep the connection if the session needs it, else give it back."""
+        link = self.link
+        if link.session_mode or server.pins is not None:
+            server.mode = CLIENT
+            return
+        link.unlink(server)
+
+    # -- prepared statements -----------------------------------------------------------------------------------
+
+    def prepare(self, server: Any, name: bytes, body: bytes, route: Any) -> None:
+        """A named Parse."""
+        link = self.link
+        if link.statements is None:
+            link.statements = {}
+        if name in link.statements:
+            # the server itself says that the name is taken: it is given the client's name first
+            server.expect(True, None, None)
+            server.out += wire.parse(name, b"\0\0\0")
+            server.expect(False, None, None)
+            server.out += wire.parse(name, body)
+            server.own_names.add(name)
+            server.flags |= f.PREPARED_SQL
+            return
+        if len(link.statements) >= limits.PREPARED_PER_CLIENT_MAX:
+            body = raising("54000", "too many prepared statements", "close statements that are not used any more")
+        statement = self.registry.statement(body, link.settings.values.get("search_path", ""), route)
+        since = self.registry.tick()
+        link.statements[name] = Prepared(statement, since)
+        self._send_parse(server, statement, since, False, name)
+
+    def inject_parse(self, server: Any, statement: Statement) -> None:
+        """Prepare a statement that the client prepared on another connection."""
+        self.database.counters.server_parse_count += 1
+        self._send_parse(server, statement, self.registry.now(), True, None)
+
+    def _send_parse(self, server: Any, statement: Statement, since: int, swallow: bool, name: bytes | None) -> None:
+        if len(server.prepared) >= self.database.max_prepared and statement not in server.prepared:
+            oldest = next(iter(server.prepared))
+            del server.prepared[oldest]
+            server.expect(True, None, None)
+            server.out += wire.close_statement(oldest.name)
+        server.prepared.pop(statement, None)
+        server.expect(True, None, None)
+        server.out += wire.close_statement(statement.name)
+        server.expect(swallow, statement, name)
+        server.out += wire.parse(statement.name, statement.body)
+        server.prepared[statement] = since
+
+    def restore_unnamed(self, server: Any) -> None:
+        """The client uses the unnamed statement that it prepared on another connection (or has none)."""
+        link = self.link
+        server.expect(True, None, None)
+        if link.unnamed is None:
+            server.out += wire.close_statement(b"")
+            server.unnamed_serial = 0
+        else:
+            server.out += wire.parse(b"", link.unnamed)
+            server.unnamed_serial = link.unnamed_serial
+
+    def special(self, route: Any, sql: bytes, server: Any) -> bytes | None:
+        """The text to send for a statement that needs a look first; None: not yet, the link waits."""
+        flags = route.flags
+        link = self.link
+        if flags & (f.PROXY_SET | f.PROXY_SHOW):
+            return self._own_setting(route, sql)
+        if flags & f.DEALLOCATE_ALL:
+            link.statements = None
+            server.prepared.clear()
+            server.own_names.clear()
+        if flags & f.SEQUENCE_STATE and server.last_writer not in (None, link.id):
+            if server is not self.last_server or server.last_writer != link.id:
+                return raising("55000", "currval and lastval are not defined: this session has not called nextval on this connection",
+                               "use INSERT ... RETURNING, or call both in one transaction")  # fmt: skip
+        if flags & f.PREPARED_SQL and not flags & f.DEALLOCATE_ALL and (link.statements or not route.names):
+            if not self._show_own_names(route, server):
+                return None
+        return bytes(route.rewrite) if route.rewrite is not None else sql
+
+    def _own_setting(self, route: Any, sql: bytes) -> bytes:
+        name = str(route.names[0]).lower()
+        if route.flags & f.PROXY_SHOW:
+            if name == "token":
+                return TOKEN_SQL.encode()
+            if name == "consistency":
+                return f'SELECT {wire.quote_literal(self.consistency)} AS "shardproxy.consistency"'.encode()
+            return raising("42704", f'unrecognized configuration parameter "shardproxy.{name}"', "known are consistency, token")
+        value = str(route.names[1]) if len(route.names) > 1 and route.names[1] is not None else ""
+        if name == "consistency" and value.lower() not in (*CONSISTENCIES, "default", ""):
+            return raising("22023", f'invalid value for parameter "shardproxy.consistency": "{value}"',
+                           "use database, session, strong or eventual")  # fmt: skip
+        if name == "token" and value and value.lower() != "default" and not TOKEN.fullmatch(value):
+            return raising("22023", f'invalid value for parameter "shardproxy.token": "{value}"', "use what SHOW shardproxy.token gave")
+        if name not in ("consistency", "token"):
+            return raising("42704", f'unrecognized configuration parameter "shardproxy.{name}"', "known are consistency, token")
+        return sql
+
+    def _show_own_names(self, route: Any, server: Any) -> bool:
+        """Give the server the client's own statement names, before SQL that refers to them. False: under way."""
+        link = self.link
+        statements = link.statements or {}
+        names = [str(name).encode() for name in route.names] or list(statements)
+        missing = {name: statements[name].statement for name in names if name in statements and name not in server.own_names}
+        foreign = [] if route.names else list(server.prepared)
+        if not missing and not foreign:
+            if route.kind == "DEALLOCATE":
+                for name in names:
+                    statements.pop(name, None)
+            return True
+        if server.awaiting > 0:
+            return False
+        data = b"".join(wire.close_statement(statement.name) for statement in foreign)
+        for name, statement in missing.items():
+            data += wire.close_statement(name) + wire.parse(name, statement.body)
+        for statement in foreign:
+            server.prepared.pop(statement, None)
+        server.own_names.update(missing)
+        link.busy = True
+        internal.run(server, data + wire.SYNC, self._names_shown)
+        return False
+
+    def _names_shown(self, server: Any, result: internal.Result) -> None:
+        if self.link.closed or self.link.server is not server:
+            server.events.drained_cycle(server)
+            return
+        server.status = ord(result.status)
+        server.mode = CLIENT
+        self.link.busy = False
+        self.link.resume()
+
+    def _close_own_names(self, server: Any, flags: int) -> None:
+        """The client's own names leave the server again."""
+        data = b"".join(map(wire.close_statement, server.own_names)) + wire.SYNC
+        server.own_names.clear()
+        self.link.busy = True
+
+        def closed(server: Any, result: internal.Result) -> None:
+            if self.link.closed or self.link.server is not server:
+                server.events.drained_cycle(server)
+                return
+            server.mode = CLIENT
+            self.link.busy = False
+            self._maybe_probe(server, flags)
+            if not self.link.busy:
+                self.link.resume()
+
+        internal.run(server, data, closed)
+
+    # -- answers of the proxy's own ----------------------------------------------------------------------------
+
+    def answer_closes(self, data: bytes) -> None:
+        """A batch of nothing but Close and Sync needs no server."""
+        link = self.link
+        for kind, payload in wire.split(data)[0]:
+            if kind == 0x43:  # C
+                if payload[:1] == b"S":
+                    name = payload[1:-1]
+                    if name and link.statements:
+                        link.statements.pop(name, None)
+                    elif not name:
+                        link.unnamed = link.unnamed_route = None
+                link.write(wire.CLOSE_COMPLETE)
+            elif kind == 0x53:  # S
+                link.write(wire.ready())
+
+    def violation(self, kind: int, length: int) -> None:
+        """The client's bytes are not the protocol."""
+        known = kind in b"QPBEDCSHFXdcf"
+        self.fatal("08P01", "invalid message length" if known else f"invalid frontend message type {kind}", quiet=True)
+
+    def verbatim(self, fields: Mapping[str, str]) -> None:
+        """Pass a server's final error on, and close the client's connection as the server would have."""
+        link = self.link
+        if not link.closed:
+            body = b"".join(code.encode() + text.encode("utf-8", "replace") + b"\0" for code, text in fields.items())
+            link.write(wire.message(b"E", body + b"\0") if "S" in fields else
+                       wire.error(fields["C"], fields["M"], severity="FATAL"))  # fmt: skip
+            self.leave()
+            link.close(True)
+
+    def fatal(self, sqlstate: str, text: str, *, hint: str = "", quiet: bool = False) -> None:
+        """Tell the client and close its connection."""
+        link = self.link
+        if not link.closed:
+            self.database.refused(link, sqlstate, text)
+            link.write(wire.error(sqlstate, text, severity="FATAL", hint=hint))
+            self.leave()
+            link.close(True)
+
+    def fail(self, sqlstate: str, text: str, *, hint: str = "", detail: str = "") -> None:
+        """Fail the batch in hand with an error; the connection goes on after the batch."""
+        link = self.link
+        self.database.refused(link, sqlstate, text)
+        link.write(wire.error(sqlstate, text, hint=hint, detail=detail))
+        link.busy = False
+        link.skip_batch()
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def terminate(self) -> None:
+        """The client says goodbye."""
+        self.leave()
+        self.link.close()
+
+    def client_lost(self, reason: object) -> None:
+        """The client vanished."""
+        self.leave()
+
+    def leave(self) -> None:
+        """Undo everything that this client holds."""
+        link = self.link
+        if link.leaving:
+            return
+        link.leaving = True
+        server = link.server
+        link.server = None
+        self.database.left(self)
+        if server is not None and not server.closed:
+            server.client = server.owner = None
+            server.events.abandoned(server)
+
+
+def raising(sqlstate: str, text: str, hint: str = "") -> bytes:
+    """A statement that makes the server raise this error, wherever in a pipeline or transaction it stands."""
+    body = f"RAISE EXCEPTION USING ERRCODE = {wire.quote_literal(sqlstate)}, MESSAGE = {wire.quote_literal(text)}"
+    if hint:
+        body += f", HINT = {wire.quote_literal(hint)}"
+    return f"DO $shardproxy$BEGIN {body}; END$shardproxy$".encode()

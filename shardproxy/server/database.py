@@ -1,0 +1,273 @@
+"""One database in one worker: its pools, its router, who is connected, and where a statement may go.
+
+Invariants:
+* A pool belongs to one server and one user on it. Writes go only to the server that the topology names as primary.
+* A read goes to a replica only if the board proves it fresh enough for the session's consistency.
+* Who waits for a primary (``held``) is looked at again whenever the topology changes, and fails after failover_hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from shardproxy.config.model import Config, Database
+from shardproxy.errors import ServerError
+from shardproxy.log import get_logger
+from shardproxy.pool.counters_cy import Counters
+from shardproxy.pool.pool import Pool
+from shardproxy.server.replicas import Replicas
+from shardproxy.topology.view import DatabaseView
+
+__all__ = ["DatabaseRuntime"]
+
+_log = get_logger(__name__)
+CONNECT_AGAIN_S = 0.2
+FAILED_FAST = frozenset({"28P01", "28000", "3D000", "42501"})
+"""Refusals that waiting will not change."""
+
+
+class DatabaseRuntime:
+    """See the module. ``worker`` gives the loop, the board and the parent; ``dialect`` opens connections."""
+
+    def __init__(self, worker: Any, name: str, entry: Database, config: Config, view: DatabaseView, dialect: Any) -> None:
+        self.worker, self.name, self.dialect = worker, name, dialect
+        self.board = worker.board
+        self.view = view
+        self.index = view.index
+        self.counters = Counters()
+        self.extra = {"replica_reads": 0, "held_statements": 0, "client_errors": 0, "slow_statements": 0}
+        self.pools: dict[tuple[str, str], Pool] = {}
+        self.sessions: set[Any] = set()
+        self.held: set[Any] = set()
+        self.welcomes: dict[Any, Any] = {}
+        self.credentials: dict[str, Any] = {}
+        self.paused = False
+        self.enabled = True
+        self.router = dialect.new_router(view.index)
+        self.events = dialect.new_events(self)
+        self.configure(entry, config)
+        self.replicas = Replicas(self)
+
+    def configure(self, entry: Database, config: Config) -> None:
+        """Take over settings, at start and at reload."""
+        self.entry, self.config = entry, config
+        self.consistency = entry.consistency
+        self.max_prepared = config.pool.max_prepared_statements or 1
+        self.tls = self.dialect.server_tls(entry)
+        for (_, user), pool in self.pools.items():
+            pool.size = config.pool_for(entry, user).size
+            pool.grow()
+
+    # -- topology ----------------------------------------------------------------------------------------------
+
+    @property
+    def has_replicas(self) -> bool:
+        return bool(self.view.replicas)
+
+    def set_view(self, view: DatabaseView) -> None:
+        """The topology changed: routes of sessions are looked up anew, and who waits is served."""
+        old, self.view = self.view, view
+        known = {server.id for server in view.servers}
+        for session in self.sessions:
+            session.link.write_pool = None
+        for (server_id, user), pool in list(self.pools.items()):
+            server = view.server(server_id)
+            if server is None or server.role in ("fenced",) or server.draining:
+                pool.retire_all()
+            if server_id not in known or (old.primary == server_id and view.primary != server_id):
+                self._move_waiters(pool)
+                pool.retire_all()
+                if server_id not in known:
+                    del self.pools[(server_id, user)]
+        for pool in self.pools.values():
+            pool.grow()
+        for session in list(self.held):
+            self.held.discard(session)
+            session.release_hold()
+
+    def _move_waiters(self, pool: Pool) -> None:
+        waiting, pool.waiters = list(pool.waiters), type(pool.waiters)()
+        for client in waiting:
+            client.elsewhere()
+
+    def hold(self, session: Any) -> None:
+        """There is no primary: wait."""
+        if self.view.conflict:
+            self.worker.loop.call_soon(session.fail, "57P03", f"writes are refused: {self.view.conflict}")
+            return
+        self.extra["held_statements"] += 1
+        self.held.add(session)
+
+    # -- pools -------------------------------------------------------------------------------------------------
+
+    def write_pool(self, session: Any) -> Pool | None:
+        """The pool of the primary; None while there is none."""
+        primary = self.view.primary
+        return None if primary is None or self.view.hold else self.pool(primary, session.server_user)
+
+    def read_pool(self, session: Any, slots: tuple[int, ...]) -> Pool | None:
+        """The pool of a replica that may serve a read of these tables; None: the primary has to."""
+        server = self.replicas.choose(session, slots)
+        if server is None:
+            return None
+        self.extra["replica_reads"] += 1
+        return self.pool(server.id, session.server_user)
+
+    def pool(self, server_id: str, user: str) -> Pool:
+        """The pool of a user on a server."""
+        found = self.pools.get((server_id, user))
+        if found is None:
+            size = self.config.pool_for(self.entry, user).size
+            found = Pool((self.name, server_id, user), size, self._open, self._closed)
+            found.paused = self.paused
+            self.pools[(server_id, user)] = found
+        return found
+
+    def in_use(self, server_id: str) -> int:
+        """Connections to a server that serve a client now."""
+        return sum(pool.active for (known, _), pool in self.pools.items() if known == server_id)
+
+    def _open(self, pool: Pool, count: int) -> None:
+        for _ in range(count):
+            self.worker.task(self._open_one(pool))
+
+    async def _open_one(self, pool: Pool) -> None:
+        """One more connection: a permit, then the connection; failures are the waiting clients' to hear."""
+        permitted = False
+        try:
+            permitted = await self.worker.permit(pool)
+            if not permitted:
+                pool.not_opened()
+                return
+            link = await self._connect(pool)
+        except ServerError as error:
+            pool.not_opened()
+            await self._given_back(pool, permitted)
+            await self._refused(pool, error)
+        except (OSError, TimeoutError) as error:
+            pool.not_opened()
+            await self._given_back(pool, permitted)
+            await self._unreachable(pool, error)
+        except asyncio.CancelledError:
+            pool.not_opened()
+            raise
+        else:
+            pool.opened(link)
+
+    async def _connect(self, pool: Pool) -> Any:
+        _, server_id, user = pool.key
+        server = self.view.server(server_id)
+        if server is None:
+            raise OSError("the server is no longer part of the topology")
+        async with asyncio.timeout(self.config.pool.server_connect_timeout or None):
+            link = await self.dialect.connect(
+                self.worker.pump, (server.host, server.port, server.unix), user, server.dbname, self.credentials.get(user), self.tls.current
+            )
+        link.pool = pool
+        link.events = self.events
+        link.on_primary = self.view.primary == server_id
+        link.id = self.worker.next_id()
+        link.set_counters(self.counters)
+        return link
+
+    async def _given_back(self, pool: Pool, permitted: bool) -> None:
+        if permitted:
+            self.worker.give_back(pool)
+
+    async def _refused(self, pool: Pool, error: ServerError) -> None:
+        _log.warning("a server refused a connection", database=self.name, server=pool.key[1], user=pool.key[2],
+                     sqlstate=error.sqlstate, error=error.message)  # fmt: skip
+        if error.sqlstate in FAILED_FAST:
+            for client in self._take_waiters(pool):
+                client.refused(error.sqlstate, error.message, error.hint)
+            return
+        self.worker.suspect(self.name, pool.key[1], error.message)
+        await self._later(pool)
+
+    async def _unreachable(self, pool: Pool, error: Exception) -> None:
+        _log.warning("a server is not reachable", database=self.name, server=pool.key[1], error=str(error) or "timed out")
+        self.worker.suspect(self.name, pool.key[1], str(error) or "timed out")
+        await self._later(pool)
+
+    async def _later(self, pool: Pool) -> None:
+        """Try again for those who still wait, or send them elsewhere if this is a replica."""
+        pool.failing_since = pool.failing_since or time.monotonic()
+        if self.view.primary != pool.key[1]:
+            self._move_waiters(pool)
+            return
+        await asyncio.sleep(CONNECT_AGAIN_S)
+        pool.grow()
+
+    @staticmethod
+    def _take_waiters(pool: Pool) -> list[Any]:
+        waiting, pool.waiters = list(pool.waiters), type(pool.waiters)()
+        return waiting
+
+    def _closed(self, pool: Pool) -> None:
+        self.worker.give_back(pool)
+
+    # -- what sessions and server connections ask for --------------------------------------------------------------
+
+    def publish(self, slots: tuple[int, ...], now_ns: int, ddl: bool) -> None:
+        """Mark a write on the board, before it is acknowledged to the client."""
+        if ddl:
+            self.board.bump_catalog(self.index)
+        self.board.mark_write(self.index, slots, now_ns)
+
+    def ddl(self) -> None:
+        """The catalog changed."""
+        self.welcomes.clear()
+        self.worker.ddl(self.name)
+
+    def suspect(self, server: Any, why: str) -> None:
+        """A connection was lost: look at its server."""
+        self.worker.suspect(self.name, server.pool.key[1], why)
+
+    def cancel(self, server: Any) -> None:
+        """Cancel what a server connection runs."""
+        self.worker.task(self._cancel(server))
+
+    async def _cancel(self, server: Any) -> None:
+        server.cancels += 1
+        try:
+            await self.dialect.send_cancel(server, self.tls.current)
+        except (OSError, TimeoutError, ServerError) as error:
+            _log.warning("a cancel request failed", database=self.name, server=server.pool.key[1], error=str(error))
+        finally:
+            server.cancels -= 1
+            if server.parked and not server.cancels:
+                server.parked = False
+                server.pool.release(server)
+
+    def drain_deadline(self, server: Any) -> None:
+        """A connection whose client has left must become clean in time."""
+        def check() -> None:
+            if not server.closed and server.client is None and server.mode == 3:
+                self.events.discard(server, "its client left, and its statement did not end in time")
+
+        self.worker.loop.call_later(30.0, check)
+
+    def soon(self, call: Callable[..., object], *arguments: object) -> None:
+        """Call in the next turn of the loop."""
+        self.worker.loop.call_soon(call, *arguments)
+
+    def left(self, session: Any) -> None:
+        """A client is gone."""
+        self.sessions.discard(session)
+        self.held.discard(session)
+        for pool in self.pools.values():
+            pool.leave(session.link)
+        self.worker.client_left(session)
+
+    def refused(self, link: Any, sqlstate: str, text: str) -> None:
+        """The proxy itself answers with an error."""
+        self.extra["client_errors"] += 1
+        _log.info("error to a client", connection=link.id, sqlstate=sqlstate, error=text)
+
+    def log_server(self, server: Any, event: str, why: str) -> None:
+        """A server connection ended for a reason that an operator may want to know."""
+        _log.info(f"server connection {event}", database=self.name, server=server.pool.key[1], reason=why,
+                  connection=server.id)  # fmt: skip
