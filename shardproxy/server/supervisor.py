@@ -31,7 +31,7 @@ from shardproxy.server.parent_api import FromWorker
 from shardproxy.server.permits import Permits
 from shardproxy.server.reclaim import Reclaimer
 from shardproxy.server.show_pools import limit_of
-from shardproxy.server.sockets import Listener, open_all
+from shardproxy.server.sockets import HTTP, Listener, open_all
 from shardproxy.server.state import State
 from shardproxy.server.stats import Stats
 from shardproxy.server.takeover import Predecessor, TakeoverServer, take_over
@@ -77,6 +77,7 @@ class Supervisor:
         self.monitor = Monitor(config.databases, self.board, _replicates, self._viewed, get_logger("monitor"),
                                config.state_dir / "primaries.json")
         self.state.servers_seen = self.monitor.snapshot
+        self._http = HttpServer(self.state)
 
     # -- life
 
@@ -101,7 +102,6 @@ class Supervisor:
 
     async def _serve(self, listeners: list[Listener]) -> None:
         self.state.listeners = listeners
-        http = HttpServer(self.state)
         path = self.state.config.control_path
         takeover = TakeoverServer(path, listeners, {"serving": self._superseded, "cancel": self._cancel_old}) \
             if path is not None else None
@@ -113,7 +113,7 @@ class Supervisor:
             await self._replace_predecessor()
             if takeover is not None:
                 takeover.start()
-            await http.start(listeners)
+            await self._http.start(listeners)
             for task in (self.reclaimer.run(), self._count(), self._snapshot()):
                 self._spawn(task)
             for listener in listeners:
@@ -124,7 +124,7 @@ class Supervisor:
             self._close(listeners)
             self.workers.kill()
             await self.workers.stop(0, DRAIN_NOW)
-            await http.close()
+            await self._http.close()
             if takeover is not None:
                 await takeover.close(remove=not self._succeeded)
             await self.monitor.stop()
@@ -150,7 +150,8 @@ class Supervisor:
     def _close(self, listeners: Sequence[Listener]) -> None:
         """From now on connections are refused; unless a successor has the same sockets."""
         for listener in listeners:
-            listener.close(remove=not self._succeeded)
+            if listener.kind != HTTP:  # /readyz says until the end that this is the end
+                listener.close(remove=not self._succeeded)
 
     def shut_down(self, mode: str = DRAIN_SERVERS, grace_s: float | None = None) -> None:
         """Begin to end; called again: at once."""
@@ -176,6 +177,7 @@ class Supervisor:
         """Old side: the new process accepts, so this one does not any more."""
         _log.info("a new process has taken over")
         self._succeeded = True
+        await self._http.close()
         await self.workers.broadcast("stop_accepting")
         self.shut_down(DRAIN_CLIENTS, self.state.config.listen.shutdown_timeout or None)
 
