@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .replication import Replication
+
 __all__ = ["ANY_TABLE", "UNKNOWN_TABLE", "Analysis", "Dialect", "FactsView"]
 
 UNKNOWN_TABLE = (0,)
@@ -79,6 +81,10 @@ class Dialect(Protocol):
 
     def display(self, key: bytes) -> str:
         """A digest for people: slots as question marks."""
+
+    @property
+    def replication(self) -> Replication:
+        """How the monitor observes its servers."""
 
     async def catalog_load(self, connection: Any, harmless: Iterable[str] = ()) -> dict[str, Any]:
         """Read what ``Facts`` is made of, as JSON; ``harmless``: functions that the user declares harmless reads."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["Link", "LinkError", "Observation", "Position", "Replicates", "Replication", "Standby", "Target"]
 
@@ -99,6 +99,9 @@ class Replication(Protocol):
 
     async def connect(self, target: Target, timeout: float, on_lost: Callable[[], None]) -> Link:
         """A new link. ``on_lost`` is called once when the connection ends by itself."""
+
+    async def open(self, target: Target, timeout: float) -> Any:
+        """A connection of the dialect's driver, for ``catalog_load``; its ``close()`` is awaited."""
 
     def position_text(self, position: int) -> str:
         """A position as the database's own tools write it."""

@@ -133,24 +133,27 @@ class PostgresReplication:
     """A ``Replication``."""
 
     async def connect(self, target: Target, timeout: float, on_lost: Callable[[], None]) -> Link:
-        connection = await _connect(target, timeout)
+        connection = await _connect(target, timeout, "shardproxy monitor")
         link = PostgresLink(connection, timeout)
         await link.introduce()
         connection.add_termination_listener(lambda _: on_lost())
         return link
 
+    async def open(self, target: Target, timeout: float) -> asyncpg.Connection:
+        return await _connect(target, timeout, "shardproxy catalog")
+
     def position_text(self, position: int) -> str:
         return position_text(position)
 
 
-async def _connect(target: Target, timeout: float) -> asyncpg.Connection:
+async def _connect(target: Target, timeout: float, name: str) -> asyncpg.Connection:
     for number, dbname in enumerate(target.dbnames, 1):
         try:
             async with asyncio.timeout(timeout):
                 return await asyncpg.connect(
                     host=target.unix or target.host, port=target.port, user=target.user, database=dbname,
                     password=target.password or "", ssl=target.ssl if target.unix is None else False,
-                    timeout=timeout, server_settings={"application_name": "shardproxy monitor"})
+                    timeout=timeout, server_settings={"application_name": name})
         except _FAILURES as error:
             state = getattr(error, "sqlstate", "")
             if state not in _NO_DATABASE or number == len(target.dbnames):

@@ -59,8 +59,8 @@ class Floors:
         """A position that was asked for at ``at_ns``. False if it is of another timeline, and so was not taken."""
         if position.timeline != self.timeline or self.timeline == 0:
             return False
-        if len(self._samples) >= SAMPLES_MAX:  # a replica far behind: every second sample will do
-            self._samples = deque(list(self._samples)[::2])
+        if len(self._samples) >= SAMPLES_MAX:
+            self._thin()
         newest = self.newest
         if newest is not None and newest.position >= position.value:
             self._samples[-1] = Sample(at_ns, newest.position, newest.first_ns)
@@ -79,6 +79,12 @@ class Floors:
                 return Lag(fresh, behind, max(1, (now_ns - sample.first_ns) // 1_000_000))
             fresh = sample.at_ns
         return Lag(fresh, 0, 0)
+
+    def _thin(self) -> None:
+        """Give up the sample whose neighbours are closest: a replica far behind needs no more than steps."""
+        samples = self._samples
+        least = min(range(1, len(samples) - 1), key=lambda at: samples[at + 1].at_ns - samples[at - 1].at_ns)
+        del samples[least]
 
     def prune(self, slowest_ns: int) -> None:
         """Forget samples that every replica has passed, but the last such."""

@@ -13,7 +13,7 @@ from shardproxy.tls import load_server_tls
 
 from .groups import GroupSettings
 
-__all__ = ["Shard", "shards_of", "target_of"]
+__all__ = ["Shard", "shards_of", "target_at"]
 
 MAINTENANCE = "postgres"
 
@@ -40,19 +40,20 @@ def shards_of(databases: Mapping[str, Database]) -> dict[str, Shard]:
 
 def _shard(name: str, database: Database, servers: list[ServerRef]) -> Shard:
     settings = GroupSettings(
-        dialect=database.dialect, targets=tuple(target_of(database, server, MAINTENANCE, server.dbname)
-                                                for server in servers),
+        dialect=database.dialect,
+        targets=tuple(target_at(database, server.host, server.port, server.unix, MAINTENANCE, server.dbname)
+                      for server in servers),
         health_interval=database.health_interval, health_timeout=database.health_timeout,
         lag_interval=database.lag_interval, patroni=database.patroni)
     return Shard(name, database.name, servers[0].keyspace == database.main_keyspace, tuple(servers), settings)
 
 
-def target_of(database: Database, server: ServerRef, *dbnames: str) -> Target:
+def target_at(database: Database, host: str, port: int, unix: str | None, *dbnames: str) -> Target:
     """How the proxy's own user reaches a server. The first of ``dbnames`` that exists is connected to."""
     password = database.server_password.reveal() if database.server_password is not None else None
     names = tuple(dict.fromkeys(name for name in dbnames if name and name != ANY))
-    return Target(server.host, server.port, server.unix, names, database.server_user, password,
-                  False if server.unix is not None else _ssl(database.server_tls))
+    return Target(host, port, unix, names, database.server_user, password,
+                  False if unix is not None else _ssl(database.server_tls))
 
 
 def _ssl(settings: ServerTls) -> ssl.SSLContext | str | bool:
