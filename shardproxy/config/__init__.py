@@ -6,3 +6,9 @@
     describe.py   the settings reference (docs/configuration.md) from the models
     addresses.py, values.py, secret.py    values: addresses, times, sizes, paths, secrets
 """
+
+from __future__ import annotations
+
+from .model import Config, Database, PoolLimits, ServerRef, User
+
+__all__ = ["Config", "Database", "PoolLimits", "ServerRef", "User"]

@@ -54,6 +54,9 @@ class Database(Settings):
         "What a read from a replica must have seen. database: every write that any client of this proxy "
         "made to the tables it reads. session: this client's own writes. strong: reads go to the primary. "
         "eventual: any healthy replica.")
+    harmless_functions: tuple[Name, ...] = setting(
+        (), "Functions that only read, although the database does not know it: statements that call them may go to a "
+        "replica.", example=["app.current_tenant"])
     isolation: Literal["per_shard", "refuse"] = setting(
         "refuse", "REPEATABLE READ and SERIALIZABLE over several shards: per shard, or refused.")
     balance: Balance = setting("least_connections", "How reads are spread over the replicas.")

@@ -22,7 +22,7 @@ from .shapes import to_config
 from .unbuilt import check_unbuilt
 from .values import SettingError
 
-__all__ = ["load"]
+__all__ = ["load", "recheck"]
 
 _LOGIN = ("server_user", "server_password", "server_password_file", "server_password_env")
 
@@ -42,6 +42,14 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
     report.raise_if_any()
     assert config is not None  # only a file with mistakes gives none
     return config.from_file(path)
+
+
+def recheck(config: Config) -> list[Mistake]:
+    """Mistakes in a configuration that was made by changing another one (a setting SET on the console)."""
+    report = Report(config.source)
+    check_all(config, report)
+    check_unbuilt(config, report)
+    return report.mistakes
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -107,6 +107,12 @@ class Config(Settings):
         """The configured user of that name."""
         return self.auth.users.get(name)
 
+    def may_use(self, user: str, database: Database) -> bool:
+        """Do the lists of users and databases let ``user`` connect to ``database``?"""
+        own = self.auth.users.get(user)
+        allowed = own is None or own.databases is None or database.name in own.databases
+        return allowed and (database.users is None or user in database.users)
+
     def pool_for(self, database: Database, user: str) -> PoolLimits:
         """Limits of the pools of ``user`` in ``database``: the user's, else the database's, else [pool]'s."""
         pool, own = self.pool, self.auth.users.get(user, User())
