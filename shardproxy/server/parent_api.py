@@ -29,7 +29,7 @@ class Services(Protocol):
     def suspect(self, database: str, server_id: str, reason: str) -> None:
         """Check a server now."""
 
-    async def need(self, database: str) -> dict[str, Any] | None:
+    async def need(self, database: str) -> None:
         """Watch a database of the wildcard entry."""
 
     async def ddl(self, database: str) -> None:
@@ -60,8 +60,8 @@ class FromWorker:
     async def suspect(self, database: str, server_id: str, reason: str) -> None:
         self._services.suspect(database, server_id, reason)
 
-    async def need(self, database: str) -> dict[str, Any] | None:
-        return await self._services.need(database)
+    async def need(self, database: str) -> None:
+        await self._services.need(database)
 
     async def ddl(self, database: str) -> None:
         await self._services.ddl(database)

@@ -23,6 +23,7 @@ from shardproxy.dialects.replication import Replicates
 from shardproxy.errors import ControlError, ShardproxyError
 from shardproxy.log import get_logger
 from shardproxy.server.admin import Admin
+from shardproxy.server.catalogs import Catalogs
 from shardproxy.server.control import Endpoint
 from shardproxy.server.files import warn_about_files
 from shardproxy.server.http import HttpServer
@@ -76,6 +77,9 @@ class Supervisor:
         self.admin = Admin(self.state)
         self.monitor = Monitor(config.databases, self.board, _replicates, self._viewed, get_logger("monitor"),
                                config.state_dir / "primaries.json")
+        self.catalogs = Catalogs(config.databases, self.board, dialects.get, self.monitor, self._learned,
+                                 get_logger("catalogs"))
+        self._facts: dict[str, tuple[dict[str, Any], int]] = {}
         self.state.servers_seen = self.monitor.snapshot
         self._http = HttpServer(self.state)
 
@@ -109,6 +113,7 @@ class Supervisor:
             if self._predecessor is not None:
                 self._spawn(self._distrust(self._predecessor))
             await self.monitor.start()
+            self.catalogs.start()
             await self.workers.start(listeners)
             await self._replace_predecessor()
             if takeover is not None:
@@ -127,6 +132,7 @@ class Supervisor:
             await self._http.close()
             if takeover is not None:
                 await takeover.close(remove=not self._succeeded)
+            await self.catalogs.stop()
             await self.monitor.stop()
 
     async def _end(self) -> None:
@@ -210,6 +216,8 @@ class Supervisor:
         await endpoint.call("start", timeout=60, config_json=state.config.to_worker_json(), worker_index=index,
                             secrets={"boot": self._boot})
         endpoint.notify("topology", view=state.view.to_json())
+        for database, (facts, epoch) in self._facts.items():
+            endpoint.notify("facts", database=database, facts=facts, epoch=epoch)
         for database in state.disabled:
             endpoint.notify("enable", database=database, enabled=False)
         for paused in [None] if state.paused_all else sorted(state.paused):
@@ -224,12 +232,13 @@ class Supervisor:
         """Check a server now."""
         self.monitor.suspect(database, server_id, reason)
 
-    async def need(self, database: str) -> dict[str, Any] | None:
+    async def need(self, database: str) -> None:
         """A client asked for a database of the wildcard entry."""
-        return None
+        await self.catalogs.need(database)
 
     async def ddl(self, database: str) -> None:
         """The catalog of a database changed."""
+        self.catalogs.ddl(database)
 
     async def cancel_elsewhere(self, asking: int, pid: int, secret_hex: str) -> bool:
         """Pass a cancel request to the other workers, and to the process this one took over from."""
@@ -253,6 +262,14 @@ class Supervisor:
     def _viewed(self, view: TopologyView) -> None:
         self.state.view = view
         self.workers.notify_all("topology", view=view.to_json())
+        self.catalogs.viewed(view)
+
+    def _learned(self, database: str, facts: dict[str, Any], epoch: int) -> None:
+        self._facts[database] = (facts, epoch)
+        try:
+            self.workers.notify_all("facts", database=database, facts=facts, epoch=epoch)
+        except ControlError as error:  # larger than a message may be
+            _log.error("the catalog cannot be given to the workers", database=database, error=str(error))
 
     # -- for the console (Actions)
 
@@ -269,6 +286,8 @@ class Supervisor:
             if self._on_config is not None:
                 self._on_config(new)
             await self.monitor.reload(new.databases)
+            await self.catalogs.reload(new.databases)
+            self._facts = {name: known for name, known in self._facts.items() if new.database_for(name)}
             await self.workers.broadcast("reload", timeout=60, config=new.to_worker_json())
             known = set(new.databases)
             self.state.disabled &= known

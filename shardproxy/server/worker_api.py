@@ -110,11 +110,11 @@ class ParentApi(Protocol):
     async def suspect(self, database: str, server_id: str, reason: str) -> None:
         """A connection attempt failed or a connection died: check that server now."""
 
-    async def need(self, database: str) -> dict[str, Any] | None:
-        """A client asked for a database of the wildcard entry: watch it. Its part of the topology view."""
+    async def need(self, database: str) -> None:
+        """A client asked for a database of the wildcard entry: returns when workers have its facts, or soon."""
 
     async def ddl(self, database: str) -> None:
-        """The catalog changed: returns when every worker has the new facts."""
+        """The catalog changed (the board says so already): it is read again, the facts follow."""
 
     async def admin(self, sql: str, user: str, database: str) -> dict[str, Any]:
         """Run a console command.

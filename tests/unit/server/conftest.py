@@ -119,7 +119,7 @@ CONFIG = """
 postgres = "127.0.0.1:0"
 http = "127.0.0.1:0"
 workers = {workers}
-shutdown_timeout = 5
+shutdown_timeout = 2
 [auth]
 method = "scram-sha-256"
 admin_users = ["admin"]

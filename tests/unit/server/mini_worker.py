@@ -32,7 +32,8 @@ class MiniWorker:
     """Implements WorkerApi with as little as the parent's tests need."""
 
     def __init__(self, index: int) -> None:
-        self.index, self.endpoint = index, None
+        self.index = index
+        self.endpoint: Endpoint | None = None
         self.told: list[Any] = []
         self.clients: dict[int, Client] = {}
         self.servers: list[asyncio.Server] = []
@@ -162,12 +163,9 @@ class MiniWorker:
                 return json.dumps(await self.endpoint.call(method, **json.loads(params or "{}")))
             except Exception as error:
                 return f"error {error}"
-        elif word == "hang":
-            import time
-            time.sleep(1000)  # noqa: ASYNC251 - a worker that is stuck
         elif word == "garbage":
             assert self.endpoint is not None
-            self.endpoint._writer.write(b"\0\0\0\1{")
+            self.endpoint._writer.write(b"\0\0\0\1{")  # what a broken worker might send
         return word
 
 
@@ -188,12 +186,12 @@ async def main() -> None:
         started.set()
 
     table["start"] = start
-    worker.endpoint = await Endpoint.over(socket.socket(fileno=arguments.control), table, "parent")
-    running = asyncio.create_task(worker.endpoint.run())
+    endpoint = worker.endpoint = await Endpoint.over(socket.socket(fileno=arguments.control), table, "parent")
+    running = asyncio.create_task(endpoint.run())
     await started.wait()
     for fd, _, _ in arguments.listen:
         worker.servers.append(await asyncio.start_server(worker.serve, sock=socket.socket(fileno=fd)))
-    await worker.endpoint.call("ready", listeners=[address for _, _, address in arguments.listen])
+    await endpoint.call("ready", listeners=[address for _, _, address in arguments.listen])
     await asyncio.wait([running, asyncio.create_task(worker.over.wait())], return_when=asyncio.FIRST_COMPLETED)
 
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from shardproxy.dialects.replication import Observation, Position
 from shardproxy.server.roles import Memory, decide
 
-
 _runs = itertools.count()
 
 
