@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 from pydantic import GetCoreSchemaHandler, SerializationInfo
 from pydantic_core import CoreSchema, core_schema
 
+from .values import SettingError
+
 __all__ = ["HIDDEN", "REVEAL", "Secret"]
 
 HIDDEN = "********"
@@ -61,9 +63,9 @@ class Secret:
         if isinstance(value, Secret):
             return value
         if not isinstance(value, str):
-            raise ValueError("a text in quotes is expected")  # the value itself must not be repeated
+            raise SettingError("a text is expected", "put it in quotes")  # the value must not be repeated
         if "\0" in value:
-            raise ValueError("a password cannot contain a zero byte")
+            raise SettingError("a password cannot contain a zero byte", "choose another password")
         return cls(value)
 
 

@@ -24,13 +24,27 @@ from .values import SettingError
 __all__ = ["fields_at", "to_config"]
 
 _ROUNDS_MAX = 64
+_LIST, _TABLE = ("a list is expected", "write [...]"), ("a table is expected", "write { key = value } or a [section]")
 _EXPECTED = {
-    "bool_type": "true or false is expected", "int_type": "a whole number is expected",
-    "float_type": "a number is expected", "string_type": "a text in quotes is expected",
-    "tuple_type": "a list is expected: [...]", "list_type": "a list is expected: [...]",
-    "model_type": "a table is expected: { ... }", "mapping_type": "a table is expected: { ... }",
-    "dict_type": "a table is expected: { ... }",
+    "bool_type": ("true or false is expected", "write true or false, without quotes"),
+    "int_type": ("a whole number is expected", "write digits, without quotes"),
+    "float_type": ("a number is expected", "write digits, without quotes"),
+    "string_type": ("a text is expected", "put it in quotes"),
+    "tuple_type": _LIST, "list_type": _LIST, "model_type": _TABLE, "mapping_type": _TABLE, "dict_type": _TABLE,
 }
+_PGBOUNCER = {
+    "default_pool_size": "size in [pool]", "min_pool_size": "min_size in [pool]", "pool_mode": "mode in [pool]",
+    "reserve_pool_size": "reserve_size in [pool]", "reserve_pool_timeout": "reserve_timeout in [pool]",
+    "auth_type": "method in [auth]", "auth_file": "users.NAME in [auth]", "auth_hba_file": "hosts in [auth]",
+    "listen_addr": "postgres in [listen]", "listen_port": "postgres in [listen]", "unix_socket_dir": "unix in [listen]",
+    "listen_backlog": "backlog in [listen]", "so_reuseport": "workers in [listen]", "logfile": "file in [log]",
+    "log_connections": "connections in [log]", "log_disconnections": "disconnections in [log]",
+    "client_tls_sslmode": "tls.mode in [auth]", "client_tls_cert_file": "tls.certificate in [auth]",
+    "client_tls_key_file": "tls.key in [auth]", "client_tls_ca_file": "tls.ca in [auth]",
+    "server_tls_sslmode": "server_tls.mode in [databases.NAME]",
+    "server_tls_ca_file": "server_tls.ca in [databases.NAME]",
+}
+"""PgBouncer's names of what is called otherwise here, because a table says half of the name."""
 _TOML_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list",
                dict: "a table"}
 
@@ -99,14 +113,15 @@ def _explain(detail: ErrorDetails) -> tuple[str, str]:
     if kind == "literal_error":
         return _wrong_choice(loc, detail["input"], str(context.get("expected", "")))
     if kind in _EXPECTED:
+        problem, remedy = _EXPECTED[kind]
         found = _TOML_TYPES.get(type(detail["input"]), type(detail["input"]).__name__)
-        return f"{_EXPECTED[kind]}, not {found}", ""
+        return f"{problem}, not {found}", remedy
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = f"at least {context['ge']:g}" if "ge" in context else f"at most {context['le']:g}"
-        return f"must be {bound}", ""
+        return "is out of range", f"choose {bound}"
     if kind == "string_pattern_mismatch":
         return "does not have the right form", f"it must match {context['pattern']}"
-    return detail["msg"].removeprefix("Value error, "), ""
+    return detail["msg"].removeprefix("Value error, "), "see docs/configuration.md"
 
 
 def _wrong_choice(loc: Key, value: object, expected: str) -> tuple[str, str]:
@@ -120,6 +135,8 @@ def _wrong_choice(loc: Key, value: object, expected: str) -> tuple[str, str]:
 
 def _unknown_key(loc: Key) -> tuple[str, str]:
     key, known = loc[-1], fields_at(loc[:-1])
+    if key in _PGBOUNCER and key not in known:
+        return "is not a setting here", f"it is called {_PGBOUNCER[str(key)]}"
     meant = closest(key, known)
     if meant:
         return "is not a setting", f'did you mean "{meant}"?'

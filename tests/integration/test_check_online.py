@@ -160,6 +160,15 @@ async def test_pools_that_are_too_large(cluster: Cluster, ask: Ask) -> None:
     assert "may need" not in said(await ask(text_for(cluster, more="pool_size = 500\nmax_db_connections = 50")), "warn")
 
 
+async def test_tls_towards_the_servers(fresh_cluster: MakeCluster, ask: Ask) -> None:
+    cluster = await fresh_cluster(replicas=0, tls=True)
+    for mode, ca, words in (("verify-full", "ca.crt", ""), ("verify-ca", "server.crt", "certificate verify failed")):
+        more = f'server_tls = {{ mode = "{mode}", ca = "{cluster.folder / ca}" }}'
+        errors = said(await ask(text_for(cluster, more=more)), "error")
+        assert words in errors
+        assert bool(words) == bool(errors)
+
+
 async def test_any_other_database(cluster: Cluster, ask: Ask) -> None:
     text = text_for(cluster).replace("[databases.postgres]", '[databases."*"]').replace("/postgres", "")
     findings = await ask(text)

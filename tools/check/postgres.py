@@ -124,6 +124,8 @@ def _judge_replica(primary: Seen, replica: Seen) -> Finding:
     if facts["system"] != primary.facts["system"]:
         return error(replica.subject, f"is not a replica of {primary.subject}: another system identifier",
                      "make it from a base backup of that primary, or remove it")
+    if not facts["monitors"]:
+        return warn(replica.subject, "it is not known whether it replicates", "give server_user the missing right")
     if facts["receiver"] != "streaming":
         return warn(replica.subject, "receives no changes from its primary now, so it gets no reads",
                     "look at primary_conninfo and at its log")

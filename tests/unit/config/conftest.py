@@ -48,6 +48,7 @@ def mistakes_in(load_text: Load, tmp_path: Path) -> Mistakes:
             found = {mistake.key: f"{mistake.problem} ({mistake.remedy})" for mistake in error.mistakes}
             assert len(found) == len(error.mistakes), f"a key is reported twice: {error}"
             assert {mistake.file for mistake in error.mistakes} == {str(tmp_path / "shardproxy.toml")}
+            assert all(mistake.remedy for mistake in error.mistakes), f"what is to be done? {error}"
             return found
         return {}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shardproxy.config.load import load
+from shardproxy.config.load import load, recheck
 from shardproxy.config.model import Config
 from shardproxy.errors import ConfigError
 
@@ -180,6 +180,13 @@ def test_certificate_authorities(certificates: Path, mistakes_in: Mistakes) -> N
     line = "server_tls = {{ mode = 'verify-full', ca = '{}' }}\n"
     assert mistakes_in(MINIMAL + line.format(certificates / "a.crt")) == {}
     assert set(mistakes_in(MINIMAL + line.format(certificates / "a.key"))) == {"databases.shop.server_tls.ca"}
+
+
+def test_a_changed_configuration_is_checked_again(load_text: Load) -> None:
+    config = load_text()
+    assert recheck(config) == []
+    changed = config.model_copy(update={"pool": config.pool.model_copy(update={"min_size": 50})})
+    assert [mistake.key for mistake in recheck(changed)] == ["pool.min_size"]
 
 
 _keys = st.sampled_from([
