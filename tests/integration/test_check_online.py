@@ -12,6 +12,7 @@ import pytest
 from shardproxy.config.load import load
 from shardproxy.tools.check import EXIT_FAILED, EXIT_OK, Finding, check, check_online
 from shardproxy.tools.cluster import Cluster
+from shardproxy.tools.postgres_binaries import Binaries
 from tests.fixtures.postgres import MakeCluster
 
 Ask = Callable[..., Awaitable[list[Finding]]]
@@ -160,11 +161,14 @@ async def test_pools_that_are_too_large(cluster: Cluster, ask: Ask) -> None:
     assert "may need" not in said(await ask(text_for(cluster, more="pool_size = 500\nmax_db_connections = 50")), "warn")
 
 
-async def test_tls_towards_the_servers(fresh_cluster: MakeCluster, ask: Ask) -> None:
-    cluster = await fresh_cluster(replicas=0, tls=True)
-    for mode, ca, words in (("verify-full", "ca.crt", ""), ("verify-ca", "server.crt", "certificate verify failed")):
-        more = f'server_tls = {{ mode = "{mode}", ca = "{cluster.folder / ca}" }}'
-        errors = said(await ask(text_for(cluster, more=more)), "error")
+async def test_tls_towards_the_servers(binaries: Binaries, fresh_cluster: MakeCluster, ask: Ask) -> None:
+    cluster = await fresh_cluster(replicas=0, tls=binaries.tls)
+    cases = [('mode = "require"', "" if binaries.tls else "rejected SSL upgrade")]
+    if binaries.tls:
+        cases += [(f'mode = "verify-full", ca = "{cluster.folder}/ca.crt"', ""),
+                  (f'mode = "verify-ca", ca = "{cluster.folder}/server.crt"', "certificate verify failed")]
+    for server_tls, words in cases:
+        errors = said(await ask(text_for(cluster, more=f"server_tls = {{ {server_tls} }}")), "error")
         assert words in errors
         assert bool(words) == bool(errors)
 
