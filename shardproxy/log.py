@@ -90,6 +90,9 @@ class Log:
 
 def get_logger(name: str) -> Log:
     """The logger of one part of the program: ``get_logger("session")``, or ``get_logger(__name__)``."""
+    if name == "__main__":  # `python -m package.module`: the module has another name than when it is imported
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        name = spec.name if spec is not None else name
     return Log(logging.getLogger(name if name.partition(".")[0] == ROOT else f"{ROOT}.{name}"))
 
 

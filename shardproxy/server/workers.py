@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import site
 import socket
 import sys
@@ -76,9 +77,9 @@ class Worker:
 
     def kill(self) -> None:
         """End the process now."""
-        if self.process is not None and self.process.returncode is None:
+        if self.pid:
             with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
+                os.kill(self.pid, signal.SIGKILL)  # Process.kill would also reap, and asyncio lose the exit code
 
 
 class Workers:
