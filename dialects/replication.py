@@ -24,12 +24,12 @@ class LinkError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and as whom to connect. ``dbnames`` are tried in turn until one exists."""
+    """Where and as whom to connect. ``dbnames`` are tried in turn until one exists; they do not make a difference."""
 
     host: str
     port: int
     unix: str | None
-    dbnames: tuple[str, ...]
+    dbnames: tuple[str, ...] = field(compare=False)
     user: str
     password: str | None = field(default=None, repr=False)
     ssl: ssl.SSLContext | str | bool = False

@@ -77,7 +77,8 @@ class Group:
         self._lost_since = time.monotonic()
         self._former: Former | None = None
         self._round = asyncio.Event()
-        self.sampler = Sampler(board, settings.lag_interval, self._primary_probe, self._replicas, databases)
+        self.sampler = Sampler(board, lambda: self.settings.lag_interval, self._primary_probe, self._replicas,
+                               databases, self._log)
         self.patroni = Patroni(settings.patroni, lambda: self.settings.targets, settings.health_interval,
                                settings.health_timeout, self._hinted) if settings.patroni else None
         self._tasks: list[asyncio.Task[None]] = []
@@ -107,13 +108,14 @@ class Group:
 
     def update(self, names: Sequence[str], settings: GroupSettings) -> list[asyncio.Task[None]]:
         """Servers added, removed, or reached in another way; those that stay are not disturbed. Gives ended tasks."""
+        slower = settings.health_timeout != self.settings.health_timeout
         self.names, self.settings = tuple(names), settings
         old = {(member.target.host, member.target.port, member.target.unix): member for member in self.members}
         members: list[Member] = []
         ended: list[Member] = []
         for target in settings.targets:
             known = old.pop((target.host, target.port, target.unix), None)
-            if known is not None and known.target != target:
+            if known is not None and (slower or known.target != target):
                 ended.append(known)
                 known = self._member(target, known.index, known.probe.observation)
             members.append(known or self._member(target, self._new_index()))
@@ -186,10 +188,14 @@ class Group:
         seen = primary.probe.observation
         assert seen is not None  # it was decided on
         self._board.set_figures(primary.index, seen.position.value, decision.timeline, 0, 0, primary.probe.latency_us)
+        try:
+            self._primaries.record(self.names, decision.system, decision.timeline)
+        except OSError as error:  # a promotion must not be missed for that; tried again at the next check
+            self._log.error("the primary could not be recorded: a restarted proxy may trust an older one",
+                            error=str(error))
         former, self._former = self._former, Former(primary, decision.timeline, seen.instance)
         if former == self._former:
             return
-        self._primaries.record(self.names, decision.system, decision.timeline)
         if former is not None and former.timeline < decision.timeline:
             self._log.warning(self._report(primary, seen, former))
         self.sampler.reset(decision.timeline, [member.index for member in self.members])
@@ -222,7 +228,10 @@ class Group:
     def _checked(self, probe: Probe) -> None:
         if not self._round.is_set() and all(member.probe.checked_ns for member in self.members):
             self._round.set()
-        self.decide()
+        try:
+            self.decide()
+        except Exception:  # the probe goes on: the next check decides again
+            self._log.exception("no decision")
 
     def _lost(self, probe: Probe) -> None:
         """A connection ended by itself. A server that restarts may show less than it did."""

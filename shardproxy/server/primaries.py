@@ -29,6 +29,7 @@ class Primaries:
         self._path = path
         self._systems: dict[str, str] = {}
         self._timelines: dict[str, int] = {}
+        self._unwritten = False
         if path is not None and path.exists():
             self._read(path)
 
@@ -38,14 +39,19 @@ class Primaries:
         return Memory(system, self._timelines)
 
     def record(self, names: Sequence[str], system: str, timeline: int) -> None:
-        """From now on the group is written to on this timeline. Nothing happens if that is known."""
+        """From now on the group is written to on this timeline. Nothing happens if that is known.
+
+        OSError: known to this process, but not on disk; call again.
+        """
         known = all(self._systems.get(name) == system for name in names)
-        if known and self._timelines.get(system, 0) >= timeline:
+        if known and self._timelines.get(system, 0) >= timeline and not self._unwritten:
             return
         self._systems.update(dict.fromkeys(names, system))
         self._timelines[system] = max(timeline, self._timelines.get(system, 0))
         if self._path is not None:
+            self._unwritten = True
             self._write(self._path, {"systems": self._systems, "timelines": self._timelines})
+            self._unwritten = False
 
     def _read(self, path: Path) -> None:
         try:

@@ -32,6 +32,8 @@ class Probe:
         self.error = "not asked yet"
         self.checked_ns = 0
         self.latency_us = 0
+        self.losses = 0
+        """How often a connection ended by itself: an answer from before may be of another run of the server."""
         self._replication, self._timeout = replication, timeout
         self._interval, self._changed, self._lost = interval, changed, lost
         self._link: Link | None = None
@@ -67,6 +69,9 @@ class Probe:
             if not (error.busy and self.observation is not None):  # busy: alive, and what it was a moment ago
                 self.observation = None
             self.error = str(error)
+        except Exception as error:  # whatever it is, the next check comes
+            self.close()
+            self.observation, self.error = None, repr(error)
         self.checked_ns = time.monotonic_ns()
 
     async def _pause(self, seconds: float) -> None:
@@ -110,6 +115,7 @@ class Probe:
         """A connection ended, perhaps one that we dropped ourselves."""
         if self._link is not None and self._link.lost:
             self._link = None
+            self.losses += 1
             self._lost(self)
             self.wake()
 

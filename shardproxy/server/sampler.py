@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shardproxy.dialects.replication import LinkError
+from shardproxy.log import Log
 from shardproxy.topology.board_cy import ANY_TABLE, Board
 
 from .floors import Floors, Lag
@@ -38,28 +39,36 @@ class Replica:
 class Sampler:
     """Of one group. ``primary`` and ``replicas`` tell whom to ask now; ``databases`` whose writes count."""
 
-    def __init__(self, board: Board, interval: float, primary: Callable[[], Probe | None],
-                 replicas: Callable[[], Sequence[Replica]], databases: Callable[[], Sequence[int]]) -> None:
+    def __init__(self, board: Board, interval: Callable[[], float], primary: Callable[[], Probe | None],
+                 replicas: Callable[[], Sequence[Replica]], databases: Callable[[], Sequence[int]], log: Log,
+                 ) -> None:
         self.floors = Floors()
         self.lags: dict[int, Lag] = {}
         self._asked: dict[int, asyncio.Task[None]] = {}
         self._board, self._interval = board, interval
-        self._primary, self._replicas, self._databases = primary, replicas, databases
+        self._primary, self._replicas, self._databases, self._log = primary, replicas, databases, log
 
     async def run(self) -> None:
         """For as long as the group lives."""
         try:
             while True:
-                replicas = self._replicas()
-                primary = self._primary()
-                if primary is None or not replicas:
-                    await asyncio.sleep(LOOK_S)
-                    continue
-                await self._turn(primary, replicas)
-                await self._pause(replicas)
+                try:
+                    await self._once()
+                except Exception:  # nothing is claimed meanwhile, and the next turn comes
+                    self._log.exception("freshness of replicas could not be measured")
+                    await asyncio.sleep(IDLE_S)
         finally:
             for task in self._asked.values():
                 task.cancel()
+
+    async def _once(self) -> None:
+        replicas = self._replicas()
+        primary = self._primary()
+        if primary is None or not replicas:
+            await asyncio.sleep(LOOK_S)
+            return
+        await self._turn(primary, replicas)
+        await self._pause(replicas)
 
     def reset(self, timeline: int, indexes: Sequence[int]) -> None:
         """Another primary: nothing that was known of a replica holds any more."""
@@ -91,7 +100,7 @@ class Sampler:
             self.floors.prune(min(known))
 
     async def _ask(self, replica: Replica) -> None:
-        timeline = self.floors.timeline
+        timeline, losses = self.floors.timeline, replica.probe.losses
         try:
             position = await replica.probe.replayed()
         except LinkError:
@@ -101,6 +110,8 @@ class Sampler:
             self._asked.pop(replica.index, None)
         if self.floors.timeline != timeline or all(now.index != replica.index for now in self._replicas()):
             return  # the roles changed meanwhile
+        if replica.probe.losses != losses:
+            return  # so did the server
         lag = self.floors.replayed(position, time.monotonic_ns())
         if lag is None:
             self.forget(replica.index)
@@ -132,7 +143,7 @@ class Sampler:
                   if (lag := self.lags.get(replica.index)) is not None and lag.fresh_ns <= last]
         if not behind:
             return None
-        return max(self._interval, min(IDLE_S, min(behind) * BEHIND_SHARE))
+        return max(self._interval(), min(IDLE_S, min(behind) * BEHIND_SHARE))
 
     def _last_write(self) -> int:
         return max((self._board.last_write(database, ANY_TABLE) for database in self._databases()), default=0)

@@ -43,6 +43,18 @@ def test_a_damaged_file_is_refused(tmp_path: Path, text: str) -> None:
         Primaries(path)
 
 
+def test_a_full_disk_is_tried_again(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.write_text("in the way")
+    primaries = Primaries(folder / "primaries.json")
+    with pytest.raises(OSError, match="state"):
+        primaries.record(["a"], "7000", 2)
+    assert primaries.memory(["a"]).highest("7000") == 2
+    folder.unlink()
+    primaries.record(["a"], "7000", 2)
+    assert Primaries(folder / "primaries.json").memory(["a"]).highest("7000") == 2
+
+
 def test_without_a_file() -> None:
     primaries = Primaries(None)
     primaries.record(["a"], "7000", 2)
