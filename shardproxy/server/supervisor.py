@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from shardproxy import dialects
@@ -20,9 +19,10 @@ from shardproxy.config.load import load
 from shardproxy.config.model import Config
 from shardproxy.config.reload import Reload, diff, effective
 from shardproxy.dialects.replication import Replicates
-from shardproxy.errors import ControlError, ShardproxyError
+from shardproxy.errors import ControlError
 from shardproxy.log import get_logger
 from shardproxy.server.admin import Admin
+from shardproxy.server.background import Background, Bans, count, report
 from shardproxy.server.catalogs import Catalogs
 from shardproxy.server.control import Endpoint
 from shardproxy.server.files import warn_about_files
@@ -35,17 +35,16 @@ from shardproxy.server.show_pools import limit_of
 from shardproxy.server.sockets import HTTP, Listener, open_all
 from shardproxy.server.state import State
 from shardproxy.server.stats import Stats
-from shardproxy.server.takeover import Predecessor, TakeoverServer, take_over
+from shardproxy.server.takeover import Predecessor, TakeoverServer, distrust_replicas, take_over
 from shardproxy.server.worker_api import DRAIN_CLIENTS, DRAIN_NOW, DRAIN_SERVERS, ParentApi, PoolKey
 from shardproxy.server.workers import WORKER, Workers
-from shardproxy.topology.board_cy import DATABASES_MAX, UNKNOWN_TABLE, Board
+from shardproxy.topology.board_cy import Board
 from shardproxy.topology.view import TopologyView
 
 __all__ = ["Supervisor"]
 
-STATS_EVERY_S = 5.0
-"""How much of its counters a worker that dies can take with it."""
-DISTRUST_S = 2.0
+NEED_S = 1.0
+"""How long a client of the wildcard may have to wait for the catalog; without it reads go to the primary."""
 
 _log = get_logger(__name__)
 
@@ -64,9 +63,8 @@ class Supervisor:
         self._boot = secrets.token_hex(16)
         self._ending: tuple[str, float | None] | None = None
         self._end_wanted = asyncio.Event()
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self._reloading = asyncio.Lock()
-        self._unbans: dict[str, asyncio.TimerHandle] = {}
         self._predecessor: Predecessor | None = None
         self._succeeded = False
         self.board = Board.create()
@@ -77,6 +75,7 @@ class Supervisor:
         self.admin = Admin(self.state)
         self.monitor = Monitor(config.databases, self.board, _replicates, self._viewed, get_logger("monitor"),
                                config.state_dir / "primaries.json")
+        self._bans = Bans(self.monitor.ban)
         self.catalogs = Catalogs(config.databases, self.board, dialects.get, self.monitor, self._learned,
                                  get_logger("catalogs"))
         self._facts: dict[str, tuple[dict[str, Any], int]] = {}
@@ -92,7 +91,8 @@ class Supervisor:
             listeners = await self._listen(takeover)
             await self._serve(listeners)
         finally:
-            self._cancel_background()
+            self._background.cancel()
+            self._bans.cancel()
             self.board.close()
 
     async def _listen(self, takeover: bool) -> list[Listener]:
@@ -111,7 +111,7 @@ class Supervisor:
             if path is not None else None
         try:
             if self._predecessor is not None:
-                self._spawn(self._distrust(self._predecessor))
+                self._background.spawn(distrust_replicas(self.board, self._predecessor))
             await self.monitor.start()
             self.catalogs.start()
             await self.workers.start(listeners)
@@ -119,8 +119,8 @@ class Supervisor:
             if takeover is not None:
                 takeover.start()
             await self._http.start(listeners)
-            for task in (self.reclaimer.run(), self._count(), self._snapshot()):
-                self._spawn(task)
+            for task in (self.reclaimer.run(), count(self.state), report(self.state)):
+                self._background.spawn(task)
             for listener in listeners:
                 self._announce(f"ready {listener.kind} {listener.address}")
             await self._end_wanted.wait()
@@ -190,20 +190,6 @@ class Supervisor:
     async def _cancel_old(self, pid: int, secret_hex: str) -> bool:
         return any(await self.workers.broadcast("cancel", pid=pid, secret_hex=secret_hex))
 
-    async def _distrust(self, predecessor: Predecessor) -> None:
-        """While clients of the old process may write, no replica is fresh enough for this one.
-
-        Writes through the old process are not on this process's board; so the board says that unknown tables are
-        written to in the near future, again and again, until the old process has gone.
-        """
-        gone = asyncio.create_task(predecessor.gone())
-        while not gone.done():
-            soon = time.monotonic_ns() + int(DISTRUST_S * 1e9)
-            for database in range(DATABASES_MAX):
-                self.board.mark_write(database, (UNKNOWN_TABLE,), soon)
-            await asyncio.wait([gone], timeout=DISTRUST_S / 4)
-        _log.info("the old process has ended")
-
     # -- for workers (Host, Services)
 
     def api(self, index: int) -> ParentApi:
@@ -234,7 +220,7 @@ class Supervisor:
 
     async def need(self, database: str) -> None:
         """A client asked for a database of the wildcard entry."""
-        await self.catalogs.need(database)
+        await self.catalogs.need(database, timeout=NEED_S)
 
     async def ddl(self, database: str) -> None:
         """The catalog of a database changed."""
@@ -306,61 +292,8 @@ class Supervisor:
 
     async def ban(self, server_id: str, seconds: float | None) -> None:
         """Send no reads to a server."""
-        self._forget_unban(server_id)
-        self.monitor.ban(server_id, True)
-        if seconds is not None:
-            loop = asyncio.get_running_loop()
-            self._unbans[server_id] = loop.call_later(seconds, self._unban, server_id)
+        self._bans.ban(server_id, seconds)
 
     async def unban(self, server_id: str) -> None:
         """End ban."""
-        self._unban(server_id)
-
-    def _unban(self, server_id: str) -> None:
-        self._forget_unban(server_id)
-        with contextlib.suppress(KeyError):  # removed by a reload
-            self.monitor.ban(server_id, False)
-
-    def _forget_unban(self, server_id: str) -> None:
-        timer = self._unbans.pop(server_id, None)
-        if timer is not None:
-            timer.cancel()
-
-    # -- in the background
-
-    async def _count(self) -> None:
-        while True:
-            await asyncio.sleep(STATS_EVERY_S)
-            await self.state.totals()
-
-    async def _snapshot(self) -> None:
-        """End a stats period, and say in the log what happened in it."""
-        while True:
-            period_s = self.state.config.log.stats_period
-            await asyncio.sleep(period_s or 60.0)
-            await self.state.totals()
-            self.state.stats.snapshot()
-            for database, average in self.state.stats.averages().items() if period_s else ():
-                _log.info("stats", database=database, xacts_per_s=average["xact_count"],
-                          queries_per_s=average["query_count"], in_bytes_per_s=average["bytes_received"],
-                          out_bytes_per_s=average["bytes_sent"], xact_us=average["xact_time_us"],
-                          query_us=average["query_time_us"], wait_us=average["wait_time_us"])
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._guard(coroutine))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _guard(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        try:
-            await coroutine
-        except ShardproxyError as error:
-            _log.error("background task ended", error=str(error))
-        except Exception:
-            _log.exception("background task failed")
-
-    def _cancel_background(self) -> None:
-        for task in self._background:
-            task.cancel()
-        for timer in self._unbans.values():
-            timer.cancel()
+        self._bans.unban(server_id)

@@ -20,6 +20,7 @@ import json
 import os
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,11 @@ from shardproxy.errors import ShardproxyError
 from shardproxy.log import get_logger
 from shardproxy.server.control import Endpoint, Handler
 from shardproxy.server.sockets import Listener
+from shardproxy.topology.board_cy import DATABASES_MAX, UNKNOWN_TABLE, Board
 
-__all__ = ["Predecessor", "TakeoverFailed", "TakeoverServer", "take_over"]
+__all__ = ["Predecessor", "TakeoverFailed", "TakeoverServer", "distrust_replicas", "take_over"]
+
+DISTRUST_S = 2.0
 
 _VERSION = 1
 _FDS_AT_ONCE = 100
@@ -143,6 +147,21 @@ async def take_over(path: Path, handlers: dict[str, Handler] | None = None) -> P
         connection.close()
         raise TakeoverFailed(f"cannot take over through {path}: {error}") from error
     return Predecessor(listeners, endpoint, asyncio.create_task(endpoint.run()))
+
+
+async def distrust_replicas(board: Board, predecessor: Predecessor) -> None:
+    """While clients of the old process may write, no replica is fresh enough for this one.
+
+    Writes through the old process are not on this process's board; so the board says that unknown tables are
+    written to in the near future, again and again, until the old process has gone.
+    """
+    gone = asyncio.create_task(predecessor.gone())
+    while not gone.done():
+        soon = time.monotonic_ns() + int(DISTRUST_S * 1e9)
+        for database in range(DATABASES_MAX):
+            board.mark_write(database, (UNKNOWN_TABLE,), soon)
+        await asyncio.wait([gone], timeout=DISTRUST_S / 4)
+    _log.info("the old process has ended")
 
 
 def _hand_out(connection: socket.socket, listeners: Sequence[Listener]) -> None:
