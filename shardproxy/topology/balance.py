@@ -166,7 +166,11 @@ class Sticky:
         self.last_read_ns = 0
 
     def may_move(self, server: ServerView, board: Board, settled: bool = False) -> bool:
-        """Whether the next read may go there. ``settled``: nothing is being written to the tables it reads."""
+        """Whether the next read may go there.
+
+        ``settled``: all candidates are ``Board.may_read``, and nothing was in flight for the tables before that was
+        asked (``Board.settled``); then none of them can show less than the session has seen.
+        """
         return (server.id == self.server_id or settled or self.last_read_ns == 0
                 or board.may_read_after(server.index, self.last_read_ns))
 

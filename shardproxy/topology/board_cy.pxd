@@ -28,3 +28,4 @@ cdef class Board:
     cpdef bint may_read_after(self, Py_ssize_t server, long long after_ns) noexcept
     @cython.locals(words="long long*", slot=Py_ssize_t, column=Py_ssize_t, base=Py_ssize_t)
     cpdef bint settled(self, Py_ssize_t database, tuple slots) except -1
+    cpdef bint current(self, Py_ssize_t server, Py_ssize_t database, tuple slots) except -1

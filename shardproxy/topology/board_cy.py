@@ -223,7 +223,8 @@ class Board:
         """Whether no write to these (or unknown) tables is in flight, among those told by ``begin_write``.
 
         A commit becomes visible a moment before it is acknowledged. When nothing is in flight, ``may_read``
-        alone proves that no session can have seen more elsewhere: any eligible replica may serve it.
+        alone proves that no session can have seen more elsewhere. Ask this *before* ``may_read``: a write that
+        ends between the two is then seen as in flight or as marked. ``current`` does.
         """
         words = self._words
         base = _FIRST_DATABASE + database * _DATABASE_WORDS + _BUSY
@@ -236,6 +237,10 @@ class Board:
                 if words[base + slot * _COLUMNS + column] != 0:
                     return False
         return True
+
+    def current(self, server: int, database: int, slots: tuple[int, ...]) -> bool:
+        """Whether the server shows all of these tables that anyone can have seen: any session may move there."""
+        return self.settled(database, slots) and self.may_read(server, database, slots)
 
     # ------------------------------------------------------------------------------------------ catalog
 

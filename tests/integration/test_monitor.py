@@ -85,8 +85,8 @@ async def watch(folder: Path, nodes: list[Node], extra: str = "") -> AsyncIterat
         await watched.monitor.stop()
 
 
-def is_async(watched: Watched, node: Node) -> bool:
-    return watched.server(node).sync == "async"
+def has_sync(watched: Watched, node: Node, sync: str) -> bool:
+    return watched.server(node).sync == sync
 
 
 async def until(fact: Callable[[], object], seconds: float = 5) -> float:
@@ -105,7 +105,13 @@ async def test_roles_are_discovered_whatever_the_configuration_says(module_clust
         assert watched.server(module_cluster.primary).role == PRIMARY
         for replica in module_cluster.replicas:
             assert watched.server(replica).role == REPLICA
-            await until(partial(is_async, watched, replica))
+            await until(partial(has_sync, watched, replica, "async"))
+        await module_cluster.set_synchronous("ANY 1 (*)")
+        try:
+            for replica in module_cluster.replicas:
+                await until(partial(has_sync, watched, replica, "quorum"))
+        finally:
+            await module_cluster.set_synchronous("")
         assert TopologyView.from_json(watched.monitor.view.to_json()) == watched.monitor.view
 
 
