@@ -298,7 +298,7 @@ async def test_two_primaries_on_one_timeline(fresh_cluster: MakeCluster, tmp_pat
         assert primary.port == left.port
 
 
-async def test_a_server_that_hangs_is_down(fresh_cluster: MakeCluster, tmp_path: Path) -> None:
+async def test_a_replica_that_hangs_or_crashes_is_down(fresh_cluster: MakeCluster, tmp_path: Path) -> None:
     cluster = await fresh_cluster(replicas=2)
     frozen, other = cluster.replicas
     async with watch(tmp_path, cluster.nodes) as watched:
@@ -312,3 +312,9 @@ async def test_a_server_that_hangs_is_down(fresh_cluster: MakeCluster, tmp_path:
         finally:
             frozen.thaw()
         await until(lambda: watched.server(frozen).healthy and watched.may_read(frozen), 4)
+        await other.kill9()
+        await until(lambda: not watched.server(other).healthy, 0.5)
+        assert watched.board.fresh_as_of(watched.server(other).index) == 0      # it may come back with less
+        assert not watched.monitor.view.databases["postgres"].hold
+        await other.start()
+        await until(lambda: watched.server(other).healthy and watched.may_read(other), 4)
