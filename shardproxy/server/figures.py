@@ -11,13 +11,14 @@ seconds since 1970 (float), durations whole microseconds, sizes bytes. What a wo
     "routes"      RouteFigures         one per cached route, most used first, at most `ROUTES_SHOWN_MAX`
     "prepared"    PreparedFigures      one per shared prepared statement
     "transactions" TransactionFigures  one per open transaction
+    "counts"      CountFigures         one; cheap, whatever the number of connections
 """
 
 from __future__ import annotations
 
 from typing import TypedDict
 
-__all__ = ["COUNTERS", "ROUTES_SHOWN_MAX", "WORKERS_MAX", "ClientFigures", "PoolFigures",
+__all__ = ["COUNTERS", "ROUTES_SHOWN_MAX", "WORKERS_MAX", "ClientFigures", "CountFigures", "PoolFigures",
            "PreparedFigures", "RouteFigures", "ServerFigures", "StatsFigures", "TransactionFigures",
            "connection_id", "worker_of"]
 
@@ -33,6 +34,12 @@ def connection_id(worker_index: int, number: int) -> int:
 def worker_of(connection: int) -> int:
     """The index of the worker that owns the connection with this id."""
     return connection % WORKERS_MAX
+
+
+class CountFigures(TypedDict):
+    clients: int                # all client connections
+    login_clients: int          # those of them that have not logged in yet
+    servers: int                # all server connections
 
 
 class ClientFigures(TypedDict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from shardproxy.config.model import ADMIN_DATABASE, Config, PoolLimits
+from shardproxy.config.model import ADMIN_DATABASE, Config, Database, PoolLimits, User
 from shardproxy.server.permits import Limit
 from shardproxy.server.state import State
 from shardproxy.server.table import INT, TEXT, Reply
@@ -41,7 +41,9 @@ async def pools(state: State) -> Reply:
 
 async def databases(state: State) -> Reply:
     """One row for each configured database; host and port are those of its primary now."""
-    connected = Counter(row.get("database", "") for _, row in await state.workers.show("clients"))
+    connected: Counter[str] = Counter()
+    for (name, _), pool in (await pool_rows(state)).items():
+        connected[name] += pool["cl_active"] + pool["cl_waiting"]
     opened: Counter[str] = Counter()
     for (name, _, _), count in state.permits.pools().items():
         opened[name] += count
@@ -58,32 +60,32 @@ async def databases(state: State) -> Reply:
             opened[view.name], limits.max_db_client_connections, connected[view.name],
             int(state.is_paused(view.name)), int(view.name in state.disabled),
             database.consistency, database.balance, primary.id if primary else None, len(view.replicas),
-            int(view.hold)])
+            int(view.hold), limits.reserve_size])
     columns = (("name", TEXT), ("host", TEXT), ("port", INT), ("database", TEXT), ("force_user", TEXT),
                ("pool_size", INT), ("min_pool_size", INT), ("reserve_pool_size", INT),
                ("server_lifetime", INT), ("pool_mode", TEXT), ("load_balance_hosts", TEXT),
                ("max_connections", INT), ("current_connections", INT), ("max_client_connections", INT),
                ("current_client_connections", INT), ("paused", INT), ("disabled", INT),
-               ("consistency", TEXT), ("balance", TEXT), ("primary", TEXT), ("replicas", INT), ("hold", INT))
+               ("consistency", TEXT), ("balance", TEXT), ("primary", TEXT), ("replicas", INT), ("hold", INT),
+               ("reserve_pool", INT))  # the name before PgBouncer 1.22; exporters still look for it
     return Reply(columns=columns, rows=rows)
 
 
 async def users(state: State) -> Reply:
     """One row for each configured user, and each other one that is connected."""
-    connected = Counter(row.get("user", "") for _, row in await state.workers.show("clients"))
+    connected: Counter[str] = Counter()
+    for (_, name), pool in (await pool_rows(state)).items():
+        connected[name] += pool["cl_active"] + pool["cl_waiting"]
     opened: Counter[str] = Counter()
     for (_, _, user), count in state.permits.pools().items():
         opened[user] += count
     rows = []
+    everywhere = Database()  # without overrides of its own
     for name in dict.fromkeys([*state.config.auth.users, *sorted(set(connected) - {""})]):
-        own = state.config.user(name)
-        pool = state.config.pool
-        rows.append([
-            name, own.pool_size if own else None, None, own.pool_mode if own else None,
-            own.max_user_connections if own and own.max_user_connections is not None
-            else pool.max_user_connections, opened[(own.server_user if own else None) or name],
-            own.max_user_client_connections if own and own.max_user_client_connections is not None
-            else pool.max_user_client_connections, connected[name]])
+        own = state.config.user(name) or User()
+        limits, on_server = state.config.pool_for(everywhere, name), own.server_user or name
+        rows.append([name, own.pool_size, None, own.pool_mode, limits.max_user_connections, opened[on_server],
+                     limits.max_user_client_connections, connected[on_server]])
     columns = (("name", TEXT), ("pool_size", INT), ("reserve_pool_size", INT), ("pool_mode", TEXT),
                ("max_user_connections", INT), ("current_connections", INT),
                ("max_user_client_connections", INT), ("current_client_connections", INT))
@@ -92,14 +94,15 @@ async def users(state: State) -> Reply:
 
 async def lists(state: State) -> Reply:
     """How many there are of each kind."""
-    found = [row for _, row in await state.workers.show("clients")]
-    opened = await state.workers.show("servers")
-    counts = {"databases": len(state.config.databases), "users": len(state.config.auth.users), "peers": 0,
-              "pools": len(await pool_rows(state)), "peer_pools": 0, "free_clients": 0,
-              "used_clients": len(found),
-              "login_clients": sum(row.get("state") == "login" for row in found), "free_servers": 0,
-              "used_servers": len(opened), "dns_names": 0, "dns_zones": 0, "dns_queries": 0, "dns_pending": 0}
-    return Reply(columns=(("list", TEXT), ("items", INT)), rows=[list(item) for item in counts.items()])
+    counts: Counter[str] = Counter()
+    for _, row in await state.workers.show("counts"):
+        counts.update(row)
+    items = {"databases": len(state.config.databases), "users": len(state.config.auth.users), "peers": 0,
+             "pools": len(await pool_rows(state)), "peer_pools": 0, "free_clients": 0,
+             "used_clients": counts["clients"], "login_clients": counts["login_clients"], "free_servers": 0,
+             "used_servers": counts["servers"], "dns_names": 0, "dns_zones": 0, "dns_queries": 0,
+             "dns_pending": 0}
+    return Reply(columns=(("list", TEXT), ("items", INT)), rows=[list(item) for item in items.items()])
 
 
 async def permits(state: State) -> Reply:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 
 from shardproxy import __version__
@@ -25,9 +24,9 @@ def memory_of(pid: int) -> int:
 
 async def workers(proxy: State) -> Reply:
     """One row for each worker process."""
-    clients = Counter(worker for worker, _ in await proxy.workers.show("clients"))
-    servers = Counter(worker for worker, _ in await proxy.workers.show("servers"))
-    rows = [[index, pid or None, round(seconds, 1), restarts, clients[index], servers[index], memory_of(pid)]
+    counts = dict(await proxy.workers.show("counts"))
+    rows = [[index, pid or None, round(seconds, 1), restarts, counts.get(index, {}).get("clients", 0),
+             counts.get(index, {}).get("servers", 0), memory_of(pid)]
             for index, pid, seconds, restarts in proxy.workers.processes]
     columns = (("worker", INT), ("pid", INT), ("age_s", FLOAT), ("restarts", INT), ("clients", INT),
                ("servers", INT), ("memory_bytes", INT))

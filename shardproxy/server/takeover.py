@@ -86,12 +86,10 @@ class TakeoverServer:
         """Listen. A problem is logged: the proxy can live without."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._path.unlink(missing_ok=True)
-            before = os.umask(0o177)
-            try:
-                sock.bind(str(self._path))
-            finally:
-                os.umask(before)
+            if self._path.is_socket():  # of a process that was killed, or that this one took over from
+                self._path.unlink()
+            sock.bind(str(self._path))
+            os.chmod(self._path, 0o600)  # before listen: no one else can ever connect
             sock.listen(1)
             sock.setblocking(False)
         except OSError as error:

@@ -60,6 +60,8 @@ class MiniWorker:
     async def show(self, what: str) -> list[dict[str, Any]]:
         if what == "stats":
             return [{"database": "shop", **dict.fromkeys(COUNTERS, 0), "query_count": self.queries}]
+        if what == "counts":
+            return [{"clients": len(self.clients), "login_clients": 0, "servers": 0}]
         if what == "clients":
             return [self._client(client) for client in self.clients.values()]
         if what == "pools":

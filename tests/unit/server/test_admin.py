@@ -58,8 +58,10 @@ class TwoWorkers:
         server = {**client, "id": connection_id(1, 9), "server": REPLICA.id, "state": "new", "link": 0}
         route = {"database": "shop", "digest": "d", "text": "SELECT ?", "kind": "SELECT", "target": "read",
                  "why": "", "hits": 4}
-        one = {"pools": pool, "stats": stats, "clients": client, "servers": server, "routes": route}.get(what)
-        return [(0, dict(one)), (1, dict(one))] if one is not None else []
+        counts = {"clients": 4, "login_clients": 1, "servers": 2}
+        rows: dict[str, dict[str, Any]] = {"counts": counts, "pools": pool, "stats": stats, "clients": client,
+                                           "servers": server, "routes": route}
+        return [(index, dict(rows[what])) for index in (0, 1) if what in rows]
 
 
 class Recorded:
@@ -161,9 +163,12 @@ async def test_stats_have_pgbouncers_columns(desk: Desk) -> None:
 async def test_databases_and_users(desk: Desk) -> None:
     (row,) = await desk.rows("SHOW DATABASES")
     assert (row["host"], row["port"], row["database"], row["pool_size"], row["current_connections"],
-            row["current_client_connections"], row["paused"]) == ("db1", 5432, "shop", 20, 1, 2, 0)
+            row["current_client_connections"], row["paused"]) == ("db1", 5432, "shop", 20, 1, 6, 0)
     users = {row["name"]: row for row in await desk.rows("SHOW USERS")}
     assert (users["app"]["pool_size"], users["app"]["current_connections"]) == (5, 1)
+    assert users["app"]["current_client_connections"] == 6
+    lists = {row["list"]: row["items"] for row in await desk.rows("SHOW LISTS")}
+    assert (lists["used_clients"], lists["login_clients"], lists["used_servers"]) == (8, 2, 4)
 
 
 async def test_lag_and_servers(desk: Desk) -> None:
