@@ -9,15 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .facts import ANY_TABLE, UNKNOWN_TABLE, FactsView
 from .replication import Replication
 
 __all__ = ["ANY_TABLE", "UNKNOWN_TABLE", "Analysis", "Dialect", "FactsView"]
-
-UNKNOWN_TABLE = (0,)
-"""Slots of a write that may have changed any table."""
-
-ANY_TABLE = (1,)
-"""Slots of a read that may have touched any table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,34 +33,6 @@ class Analysis:
     hints: tuple[str, ...] = ()
     note: str = ""
     rewrite: bytes | None = None
-
-
-class FactsView(Protocol):
-    """What an analysis asks about the tables and functions of a database (``shardproxy.catalog.facts.Facts``)."""
-
-    @property
-    def event_triggers(self) -> bool:
-        """Whether DDL runs functions of the user."""
-
-    def relation(self, name: str, schema: str | None) -> RelationView | None:
-        """All tables and views of that name, as one; None if there is none."""
-
-    def function(self, name: str) -> int | None:
-        """Bits of all functions of that name that are not the database's own; None if there is none."""
-
-    def risky_names(self, kind: str) -> frozenset[str]:
-        """Names that make a statement unsafe: kind is ``operator``, ``type``, ``attribute`` or ``relation``."""
-
-
-class RelationView(Protocol):
-    """A table or view, or several of one name."""
-
-    @property
-    def bits(self) -> int: ...
-    @property
-    def read_slots(self) -> tuple[int, ...]: ...
-    @property
-    def write_slots(self) -> tuple[int, ...]: ...
 
 
 class Dialect(Protocol):

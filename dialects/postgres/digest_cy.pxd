@@ -5,6 +5,7 @@ cdef unsigned char INTEGER, NUMBER, STRING, ESCAPE, UNICODE, BIT, HEX, ITEMS, RO
 cdef const unsigned char* CLASS
 cdef const unsigned char* LOWER
 cdef const unsigned char* SET_CONFIG
+cdef const unsigned char* CURRENT_SETTING
 cdef const unsigned char* HINT
 
 cdef class Scanner:
@@ -52,8 +53,8 @@ cdef class Scanner:
     cdef void close_group(self) noexcept
     @cython.locals(k=Py_ssize_t, slots=bint, c="unsigned char", out="unsigned char*")
     cdef bint foldable(self, Py_ssize_t first, Py_ssize_t size) noexcept
-    @cython.locals(k=Py_ssize_t)
-    cdef bint is_set_config(self, Py_ssize_t w) noexcept
+    @cython.locals(k=Py_ssize_t, name="const unsigned char*")
+    cdef bint takes_setting(self, Py_ssize_t w, Py_ssize_t size) noexcept
     @cython.locals(e=Py_ssize_t, p="const unsigned char*")
     cdef void setting_follows(self) noexcept
 

@@ -5,9 +5,9 @@
 case. Statements with one digest are routed alike, and the analysis sees nothing but the digest, so:
 
 Invariant: whatever a route may depend on is in the digest. Kept are therefore keywords, names, operators, quoted
-names exactly, parameters, hints (``/* shardproxy: ... */``), the setting that ``set_config`` names, and all
-literals of a text that has a SET or DO statement. A list of like literals becomes one (``1, 2, 3``), rows of
-like shape too, so that a batch of any size is one shape.
+names exactly, parameters, hints (``/* shardproxy: ... */``), the setting that ``set_config`` and ``current_setting``
+name, and all literals of a text that has a SET or DO statement. A list of like literals becomes one (``1, 2, 3``),
+rows of like shape too, so that a batch of any size is one shape.
 
 A text that cannot be scanned (unterminated, control characters, a number that runs into a name) is its own digest,
 behind a NUL. Slots are control characters, so no text can forge them.
@@ -47,10 +47,12 @@ def _class_of(char: str) -> int:
 _CLASSES = bytes(_class_of(chr(c)) for c in range(256))
 _LOWERED = bytes(range(256)).lower()
 _SET_CONFIG = b"set_config"
+_CURRENT_SETTING = b"current_setting"
 _HINT = b"shardproxy:"
 CLASS = _CLASSES
 LOWER = _LOWERED
 SET_CONFIG = _SET_CONFIG
+CURRENT_SETTING = _CURRENT_SETTING
 HINT = _HINT
 
 
@@ -224,7 +226,7 @@ class Scanner:
             if j - w == 2 and out[w] == 100 and out[w + 1] == 111:                              # do
                 return -2
         self.start = False
-        if j - w == 10 and self.is_set_config(w):
+        if self.takes_setting(w, j - w):
             self.setting_follows()
         return 0
 
@@ -240,7 +242,7 @@ class Scanner:
         if self.verbatim(e + 1) < 0:
             return -1
         self.start = False
-        if self.j - w == 12 and self.is_set_config(w + 1):
+        if self.takes_setting(w + 1, self.j - w - 2):
             self.setting_follows()
         return 0
 
@@ -414,9 +416,15 @@ class Scanner:
                 return False
         return slots
 
-    def is_set_config(self, w: int) -> bool:
-        for k in range(10):
-            if self.out[w + k] != SET_CONFIG[k]:
+    def takes_setting(self, w: int, size: int) -> bool:
+        """Whether the name of ``size`` bytes at ``w`` is set_config or current_setting."""
+        name = SET_CONFIG
+        if size == 15:
+            name = CURRENT_SETTING
+        elif size != 10:
+            return False
+        for k in range(size):
+            if self.out[w + k] != name[k]:
                 return False
         return True
 

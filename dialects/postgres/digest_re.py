@@ -27,13 +27,15 @@ _NUMBER = re.compile(rb"""
 _DOLLAR = re.compile(rb"\$(?:([0-9]++)|([A-Za-z_\x80-\xff][0-9A-Za-z_\x80-\xff]*+)?\$)")
 _NAME_CHARACTER = re.compile(rb"[\w$\x80-\xff]", re.ASCII)
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
-_SET_CONFIG = re.compile(rb"(?<![\w$\x80-\xff])set_config(?![\w$\x80-\xff])", re.ASCII | re.IGNORECASE)
+_TAKES_SETTING = re.compile(rb"(?<![\w$\x80-\xff])(?:set_config|current_setting)(?![\w$\x80-\xff])",
+                            re.ASCII | re.IGNORECASE)
 _SETTING = re.compile(rb"[ \t\n\v\f\r]*\([ \t\n\v\f\r]*(?=')")
 _ITEMS = re.compile(rb"([\x01-\x07])(?:, ?\1)+")
 _ROWS = re.compile(rb"(\([\w$., \x0e\x80-\xff-]*+[\x01-\x07][\w$., \x01-\x07\x0e\x80-\xff-]*+\))(?:, ?\1)+", re.ASCII)
 _MAYBE_KEPT = re.compile(rb"(?:^|[;/]) ?(?:set|do)")
 _KEPT = re.compile(rb"(?:^|;) *(?:set|do)(?![\w$\x80-\xff])", re.ASCII)
 _QUOTES = re.compile(rb"""'[^']*+(?:''[^']*+)*+' | "[^"]*+(?:""[^"]*+)*+" | /\*.*?\*/""", re.VERBOSE | re.DOTALL)
+_QUOTED_TAKERS = (b'"set_config"', b'"current_setting"')
 _SLOT = {b"": b"\3", b"e": b"\4", b"u&": b"\5", b"b": b"\6", b"x": b"\7"}
 
 
@@ -69,7 +71,7 @@ def _read(sql: bytes, keep: bool) -> bytes:
         if at > pos:
             piece = sql[pos:at].lower()
             out.append(piece)
-            if b"set_config" in piece:
+            if b"set_config" in piece or b"current_setting" in piece:
                 name_at = _settings(sql, pos, at)
         if at >= size:
             return b"".join(out).strip(b" ")
@@ -134,7 +136,7 @@ def _quoted(sql: bytes, pos: int, quote: int, out: list[bytes], name_at: int) ->
         at -= 2
     end = _end(_QUOTED.match(sql, quote))
     out.append(_verbatim(sql[at:end]))
-    return end, _setting(sql, end) if out[-1] == b'"set_config"' else name_at
+    return end, _setting(sql, end) if out[-1] in _QUOTED_TAKERS else name_at
 
 
 def _number(sql: bytes, at: int) -> tuple[int, bytes]:
@@ -187,9 +189,9 @@ def _comment(sql: bytes, at: int, out: list[bytes], spaced: bool = False) -> int
 
 
 def _settings(sql: bytes, pos: int, end: int) -> int:
-    """Where the name of the setting stands that the last ``set_config`` in ``sql[pos:end]`` changes, or -1."""
+    """Where the name of the setting stands that the last call in ``sql[pos:end]`` takes, or -1."""
     found = -1
-    for match in _SET_CONFIG.finditer(sql, pos, end):
+    for match in _TAKES_SETTING.finditer(sql, pos, end):
         found = _setting(sql, match.end())
     return found
 

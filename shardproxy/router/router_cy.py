@@ -5,9 +5,13 @@ Invariant: a cached route was made from the facts that hold now; ``set_facts`` e
 two generations of ``ROUTES_MAX / 2``; what is not used while one fills is forgotten when the next does.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import cython
 
 from shardproxy import limits
+from shardproxy.catalog.facts import Facts
 from shardproxy.dialects.base import UNKNOWN_TABLE, Analysis, Dialect, FactsView
 from shardproxy.dialects.flags import (
     DDL,
@@ -48,9 +52,9 @@ class Router:
         self.hits = self.misses = 0
         self.set_facts(None, 0)
 
-    def set_facts(self, facts: FactsView | None, epoch: int) -> None:
-        """Route by other facts from now on."""
-        self.facts = facts
+    def set_facts(self, facts: FactsView | Mapping[str, Any] | None, epoch: int) -> None:
+        """Route by other facts from now on; JSON as it came from the parent is taken, too."""
+        self.facts = Facts(facts) if isinstance(facts, Mapping) else facts
         self.epoch = epoch
         self.young: dict[bytes, Route] = {}
         self.old: dict[bytes, Route] = {}

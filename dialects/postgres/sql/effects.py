@@ -1,0 +1,159 @@
+"""What the functions and tables that a statement uses may do to the session and to other tables.
+
+Invariant: a function or table that is not known may do anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shardproxy.dialects.facts import (
+    CHANGES_CATALOG,
+    CHANGES_SESSION,
+    HARMLESS,
+    READ_SESSION,
+    READ_WRITES,
+    STAYS,
+    UNKNOWN_TABLE,
+    WRITE_SESSION,
+    WRITES,
+    FactsView,
+)
+from shardproxy.dialects.flags import DDL, FOREVER, PREPARED_SQL, PROBE
+
+from . import builtins
+from .calls import Call, attributes, calls
+from .ddl import is_temp_schema
+from .keywords import NOT_FUNCTIONS
+from .settings import unquote
+from .shape import Name, closing
+from .tokens import ESCAPED, LITERAL, OPERATOR, QUOTED, WORD, Token
+
+__all__ = ["Effects", "bits_of", "of_tables", "of_tokens"]
+
+_ANYTHING = CHANGES_SESSION | WRITES
+
+
+@dataclass(slots=True)
+class Effects:
+    """``harmless``: nothing here keeps a read from running on a replica. ``writes``: may change unknown tables."""
+
+    flags: int = 0
+    writes: bool = False
+    harmless: bool = True
+
+    def add(self, bits: int) -> None:
+        """Take in the bits of a function or relation that is used."""
+        if bits & CHANGES_SESSION:
+            self.flags |= PROBE
+        if bits & STAYS:
+            self.flags |= PROBE | FOREVER
+        if bits & CHANGES_CATALOG:
+            self.flags |= DDL
+        self.writes = self.writes or bool(bits & WRITES)
+        self.harmless = self.harmless and bool(bits & HARMLESS)
+
+
+def of_tokens(tokens: Sequence[Token], facts: FactsView | None, lax: bool = False) -> Effects:
+    """What evaluating these tokens may do, whatever tables are written."""
+    effects = Effects()
+    for call in calls(tokens):
+        _call(call, tokens, facts, effects, lax)
+    names = {token.text for token in tokens if token.kind in (WORD, QUOTED)}
+    if any(token.kind == ESCAPED for token in tokens):
+        effects.add(_ANYTHING)
+    if any(map(is_temp_schema, names)):
+        effects.add(CHANGES_SESSION)
+    if "pg_prepared_statements" in names:
+        effects.flags |= PREPARED_SQL
+        effects.harmless = False
+    if facts is None:
+        effects.harmless = False
+    else:
+        _risks(tokens, names, facts, effects)
+    return effects
+
+
+def of_tables(targets: Sequence[Name] | None, facts: FactsView | None, effects: Effects) -> tuple[int, ...]:
+    """Slots that writing these tables marks; what their triggers do goes to ``effects``."""
+    if targets is None or effects.writes:
+        slots: tuple[int, ...] = UNKNOWN_TABLE
+    else:
+        slots = ()
+    if facts is None:
+        return UNKNOWN_TABLE if targets is None or targets else slots
+    for target in targets or ():
+        relation = facts.relation(target.name, target.schema)
+        if relation is None:
+            slots = UNKNOWN_TABLE
+            continue
+        if relation.bits & WRITE_SESSION:
+            effects.add(CHANGES_SESSION | relation.bits & (STAYS | CHANGES_CATALOG))
+        slots = UNKNOWN_TABLE if slots == UNKNOWN_TABLE or relation.write_slots == UNKNOWN_TABLE else tuple(
+            sorted({*slots, *relation.write_slots}))
+    return slots
+
+
+def bits_of(name: str, facts: FactsView | None, quoted: bool = True) -> int | None:
+    """Bits of all functions of this name, the server's own among them; None if there is none, or only a keyword."""
+    found = facts.function(name) if facts is not None else None
+    own = _own_bits(name, facts is not None)
+    if found is None:
+        return HARMLESS if own is None and not quoted and name in NOT_FUNCTIONS else own
+    if own is None:
+        return found
+    return (found | own) & ~HARMLESS | (found & own & HARMLESS)
+
+
+def _own_bits(name: str, sure: bool) -> int | None:
+    """Bits of a built-in function. ``sure``: it is known that the user has none of that name."""
+    if name in builtins.HARMLESS:
+        return HARMLESS
+    if name in builtins.EFFECTS or name in builtins.CALM or (sure and name.startswith("pg_")):
+        return WRITES if name in builtins.WRITERS else 0
+    return None
+
+
+def _call(call: Call, tokens: Sequence[Token], facts: FactsView | None, effects: Effects, lax: bool) -> None:
+    bits = bits_of(call.name, facts, call.quoted)
+    if bits is None:
+        alias = call.before and facts is not None and facts.relation(call.before) is not None
+        effects.add(HARMLESS if alias else 0 if lax else _ANYTHING)
+        return
+    if call.name == "current_setting" and bits == 0 and "." in _first_literal(tokens, call.at):
+        bits = HARMLESS                     # a setting of the application, not one of this server
+    effects.add(bits)
+    flags = builtins.EFFECTS.get(call.name, 0)
+    effects.flags |= _set_config(tokens, call.at) if call.name == "set_config" else flags
+
+
+def _risks(tokens: Sequence[Token], names: set[str], facts: FactsView, effects: Effects) -> None:
+    """Functions that are called without being named: by operators, casts, attributes, views."""
+    if facts.risky_types and not facts.risky_types.isdisjoint(names):
+        effects.add(_ANYTHING)
+    if facts.risky_attributes and not facts.risky_attributes.isdisjoint(attributes(tokens)):
+        effects.add(_ANYTHING)
+    if facts.risky_operators:
+        for token in tokens:
+            if token.kind == OPERATOR and any(symbol in token.text for symbol in facts.risky_operators):
+                effects.add(_ANYTHING)
+    for name in facts.risky_relations & names if facts.risky_relations else ():
+        relation = facts.relation(name)
+        bits = relation.bits if relation is not None else 0
+        effects.add((CHANGES_SESSION if bits & READ_SESSION else 0) | (WRITES if bits & READ_WRITES else 0)
+                    | bits & STAYS)
+
+
+def _first_literal(tokens: Sequence[Token], at: int) -> str:
+    """The string literal behind the parenthesis at ``at``, if the digest kept one."""
+    return unquote(tokens[at + 1].text) if at + 1 < len(tokens) and tokens[at + 1].kind == LITERAL else ""
+
+
+def _set_config(tokens: Sequence[Token], at: int) -> int:
+    """set_config(name, value, is_local): local is undone by the end of the transaction."""
+    if _first_literal(tokens, at).strip().lower() == "seed":
+        return PROBE | FOREVER
+    end = closing(tokens, at)
+    local = end >= 2 and tokens[end - 1] == (WORD, "true") and tokens[end - 2] == (OPERATOR, ",")
+    return 0 if local else PROBE

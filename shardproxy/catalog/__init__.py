@@ -1,0 +1,1 @@
+"""What the tables and functions of a database are, as read from its catalog by the dialect."""
