@@ -72,6 +72,8 @@ class Observation:
     forked_at: int = 0
     follows: tuple[str, str] = ("", "")
     standbys: tuple[Standby, ...] = ()
+    hidden: str = ""
+    """A privilege without which the timeline of this replica cannot be seen, so that it is never fresh."""
 
 
 class Link(Protocol):

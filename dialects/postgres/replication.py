@@ -28,7 +28,8 @@ _OBSERVE = """
 select pg_is_in_recovery() as recovery,
        case when pg_is_in_recovery() then null else pg_current_wal_insert_lsn() end as written,
        case when pg_is_in_recovery() then null else pg_walfile_name(pg_current_wal_insert_lsn()) end as file,
-       pg_last_wal_replay_lsn() as replayed, received_tli, slot_name, conninfo
+       pg_last_wal_replay_lsn() as replayed, received_tli, slot_name, conninfo,
+       pid is not null and status is null as hidden
   from (select) one left join pg_stat_wal_receiver on true
 """
 _STANDBYS = """
@@ -92,7 +93,8 @@ class PostgresLink:
         if row["recovery"]:
             position = Position(row["replayed"] or 0, row["received_tli"] or 0)
             follows = (_application_name(row["conninfo"]), row["slot_name"] or "")
-            return Observation(False, self._system, self._instance, position, follows=follows)
+            return Observation(False, self._system, self._instance, position, follows=follows,
+                               hidden="pg_monitor" if row["hidden"] else "")
         if row["written"] is None:
             raise LinkError("was promoted while it was asked")
         standbys = tuple(Standby(name or "", slot or "", sync) for name, slot, sync in await self._rows(_STANDBYS))

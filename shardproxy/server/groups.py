@@ -77,6 +77,7 @@ class Group:
         self._lost_since = time.monotonic()
         self._former: Former | None = None
         self._round = asyncio.Event()
+        self._told: set[Target] = set()
         self.sampler = Sampler(board, lambda: self.settings.lag_interval, self._primary_probe, self._replicas,
                                databases, self._log)
         self.patroni = Patroni(settings.patroni, lambda: self.settings.targets, settings.health_interval,
@@ -223,9 +224,18 @@ class Group:
         return told + (f"; {known - seen.forked_at} bytes of the old timeline are not part of the new one (with "
                        "asynchronous replication, acknowledged writes among them are lost)")
 
+    def _tell_hidden(self, probe: Probe) -> None:
+        """Once: reads never go to a replica that cannot be measured."""
+        hidden = probe.observation.hidden if probe.observation is not None else ""
+        if hidden and probe.target not in self._told:
+            self._told.add(probe.target)
+            self._log.warning("a replica cannot be measured and gets no reads (but with consistency = \"eventual\")",
+                              server=str(probe.target), remedy=f"grant {hidden} to {probe.target.user}")
+
     # -- called by the parts
 
     def _checked(self, probe: Probe) -> None:
+        self._tell_hidden(probe)
         if not self._round.is_set() and all(member.probe.checked_ns for member in self.members):
             self._round.set()
         try:

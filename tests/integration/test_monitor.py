@@ -29,14 +29,14 @@ TABLE = (17,)
 class Watched:
     """A monitor over the nodes of a cluster, and what it said."""
 
-    def __init__(self, folder: Path, nodes: list[Node], extra: str = "") -> None:
-        self.folder, self.nodes, self.extra = folder, nodes, extra
+    def __init__(self, folder: Path, nodes: list[Node], user: str = "postgres") -> None:
+        self.folder, self.nodes, self.user = folder, nodes, user
         self.views: list[tuple[float, TopologyView]] = []
         self.board = Board.create()
         self.monitor = Monitor(self.config(nodes).databases, self.board, lambda name: DIALECT, self._on_view,
                                get_logger("monitor"), folder / "primaries.json")
 
-    def config(self, nodes: list[Node], extra: str | None = None) -> Config:
+    def config(self, nodes: list[Node]) -> Config:
         """The configuration with these servers."""
         first, *others = (f'"{node.host}:{node.port}"' for node in nodes)
         path = self.folder / "shardproxy.toml"
@@ -46,11 +46,10 @@ class Watched:
             [auth]
             method = "trust"
             [databases.postgres]
-            server_user = "postgres"
+            server_user = "{self.user}"
             lag_interval = "20ms"
             health_interval = "500ms"
             health_timeout = "1s"
-            {self.extra if extra is None else extra}
             primary = {first}
             replicas = [{", ".join(others)}]
             """)
@@ -76,8 +75,8 @@ class Watched:
 
 
 @asynccontextmanager
-async def watch(folder: Path, nodes: list[Node], extra: str = "") -> AsyncIterator[Watched]:
-    watched = Watched(folder, nodes, extra)
+async def watch(folder: Path, nodes: list[Node], user: str = "postgres") -> AsyncIterator[Watched]:
+    watched = Watched(folder, nodes, user)
     await watched.monitor.start()
     try:
         yield watched
@@ -173,6 +172,22 @@ async def test_fresh_again_after_a_log_switch_in_idleness(module_cluster: Cluste
         watched.mark()
         for replica in module_cluster.replicas:
             await until(partial(watched.may_read, replica), 1)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_user_who_may_not_look_is_told_what_to_do(module_cluster: Cluster, tmp_path: Path,
+                                                          caplog: pytest.LogCaptureFixture) -> None:
+    primary, replica = module_cluster.nodes[:2]
+    await primary.sql("drop role if exists watcher")
+    await primary.sql("create role watcher login")
+    await module_cluster.caught_up()
+    async with watch(tmp_path, [primary, replica], user="watcher") as watched:
+        assert watched.server(primary).role == PRIMARY
+        assert "cannot be measured" in caplog.text
+        await asyncio.sleep(0.2)
+        assert not watched.may_read(replica)
+        await primary.sql("grant pg_monitor to watcher")
+        await until(partial(watched.may_read, replica), 3)
 
 
 @pytest.mark.asyncio(loop_scope="module")
