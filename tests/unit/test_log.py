@@ -12,6 +12,18 @@ import pytest
 from shardproxy import log
 
 
+@pytest.fixture(autouse=True)
+def fresh_logs() -> Iterator[None]:
+    """Other tests find logging as it was."""
+    yield
+    root = logging.getLogger(log.ROOT)
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+        handler.close()
+    root.propagate = True
+    logging.captureWarnings(False)
+
+
 @pytest.fixture
 def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     yield lambda: capsys.readouterr().err
@@ -88,12 +100,8 @@ def test_secret_fields_are_masked(written: Callable[[], str]) -> None:
 def test_a_rotated_file_is_opened_again(tmp_path: Path) -> None:
     file = tmp_path / "proxy.log"
     log.setup(log.Plain(file=file))
-    try:
-        log.get_logger("x").info("one")
-        file.rename(tmp_path / "old.log")
-        log.get_logger("x").info("two")
-        assert "two" in file.read_text() and "one" not in file.read_text()
-    finally:
-        for handler in logging.getLogger(log.ROOT).handlers[:]:
-            handler.close()
-        logging.getLogger(log.ROOT).handlers.clear()
+    log.get_logger("x").info("one")
+    file.rename(tmp_path / "old.log")
+    log.get_logger("x").info("two")
+    assert "two" in file.read_text()
+    assert "one" not in file.read_text()

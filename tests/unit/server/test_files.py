@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import resource
+from collections.abc import Iterator
 
 import pytest
 
 from shardproxy import log
 from shardproxy.config.model import Config
 from shardproxy.server.files import files_needed, raise_file_limit, warn_about_files
+
+
+@pytest.fixture(autouse=True)
+def fresh_logs() -> Iterator[None]:
+    """Other tests find logging as it was."""
+    yield
+    root = logging.getLogger(log.ROOT)
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+        handler.close()
+    root.propagate = True
+    logging.captureWarnings(False)
 
 
 def test_the_limit_is_raised_to_the_hard_one() -> None:
