@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from shardproxy.dialects.base import Analysis, FactsView
+from shardproxy.dialects.postgres.proxying import Proxying
+from shardproxy.dialects.replication import Replication
 
 __all__ = ["DIALECT", "Postgres"]
 
 
-class Postgres:
+class Postgres(Proxying):
     """See ``dialects.base.Dialect``."""
 
     name = "postgres"
@@ -31,6 +33,13 @@ class Postgres:
         from shardproxy.dialects.postgres.sql.tokens import display
 
         return display(key)
+
+    @property
+    def replication(self) -> Replication:
+        """Roles, timelines and positions, over asyncpg."""
+        from shardproxy.dialects.postgres.replication import REPLICATION
+
+        return REPLICATION
 
     async def catalog_load(self, connection: Any, harmless: Iterable[str] = ()) -> dict[str, Any]:
         """What ``Facts`` is made of, read through an asyncpg connection."""

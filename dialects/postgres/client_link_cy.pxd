@@ -1,11 +1,14 @@
 from shardproxy.dialects.postgres.server_link_cy cimport ServerLink
 from shardproxy.pool.counters_cy cimport Counters
+from shardproxy.pool.pool_cy cimport Pool
 from shardproxy.relay.stream_cy cimport Stream
+from shardproxy.router.route_cy cimport Route
+from shardproxy.router.router_cy cimport Router
 
 cdef class ClientLink(Stream):
     cdef public object session
     cdef public object database
-    cdef public object router
+    cdef public Router router
     cdef public object registry
     cdef public ServerLink server
     cdef public object settings
@@ -31,7 +34,7 @@ cdef class ClientLink(Stream):
     cdef public long long wrote_ns
     cdef public object sticky
     cdef public object last_route
-    cdef public object write_pool
+    cdef public Pool write_pool
     cdef public long id
     cdef Counters counters
     cdef Py_ssize_t body
@@ -42,9 +45,10 @@ cdef class ClientLink(Stream):
     cdef Py_ssize_t work(self, const unsigned char* data, Py_ssize_t n) except -2
     cdef Py_ssize_t scan(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2
     cdef Py_ssize_t forward(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2
-    cdef int note(self, route) except -1
-    cdef int used(self, route) except -1
-    cdef object route_of(self, bytes sql)
+    cdef int note(self, Route route) except -1
+    cdef int used(self, Route route) except -1
+    cdef Route route_of(self, bytes sql)
+    cdef Route next_known(self, bytes sql)
     cdef int query(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int parse(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef Py_ssize_t bind(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end, Py_ssize_t n) except -2

@@ -11,18 +11,22 @@ Invariants:
   prepared on that connection no earlier than this client prepared it.
 """
 
-import time
-
 import cython
 
 if cython.compiled:
-    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, find_zero, pointer
+    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, find_zero, now_ns, pointer
     from cython.cimports.shardproxy.relay.stream_cy import Stream
     from cython.cimports.shardproxy.dialects.postgres.server_link_cy import ServerLink
+    from cython.cimports.shardproxy.pool.pool_cy import Pool
+    from cython.cimports.shardproxy.router.route_cy import Route
+    from cython.cimports.shardproxy.router.router_cy import Router
 else:
-    from shardproxy.relay.buffer_cy import append, be32, find_zero, pointer
+    from shardproxy.relay.buffer_cy import append, be32, find_zero, now_ns, pointer
     from shardproxy.relay.stream_cy import Stream
     from shardproxy.dialects.postgres.server_link_cy import ServerLink
+    from shardproxy.pool.pool_cy import Pool
+    from shardproxy.router.route_cy import Route
+    from shardproxy.router.router_cy import Router  # noqa: F401
 
 from shardproxy import limits
 from shardproxy.router import flags as f
@@ -55,7 +59,7 @@ SPECIAL: cython.int = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.P
 """Flags that need the slow path before the statement is sent."""
 
 SYNC_MESSAGE = b"S\0\0\0\4"
-MESSAGE_BYTES = frozenset(b"QPBEDCSHFXdcf")
+MESSAGE_BYTES: bytes = bytes(byte in b"QPBEDCSHFXdcf" for byte in range(256))
 
 
 class ClientLink(Stream):
@@ -85,7 +89,7 @@ class ClientLink(Stream):
         self.batch_flushed = False
         self.batch_slots = set()
         self.batch_unknown = False
-        self.connected_ns = time.monotonic_ns()
+        self.connected_ns = now_ns()
         self.requested_ns = 0
         self.read_ns = 0
         self.wrote_ns = 0
@@ -189,17 +193,19 @@ class ClientLink(Stream):
         end: cython.Py_ssize_t
         t: cython.int
         only_closes: cython.bint = True
-        self.routes.clear()
+        if len(self.routes) > 0:
+            self.routes.clear()
         self.next_route = 0
         self.batch_flags = 0
         self.batch_read = True
         self.batch_flushed = False
         self.batch_unknown = False
-        self.batch_slots.clear()
+        if len(self.batch_slots) > 0:
+            self.batch_slots.clear()
         while n - pos >= 5:
             t = data[pos]
             end = pos + 1 + be32(data, pos + 1)
-            if end < pos + 5 or end - pos > MESSAGE_MAX or t not in MESSAGE_BYTES:
+            if end < pos + 5 or end - pos > MESSAGE_MAX or MESSAGE_BYTES[t] == 0:
                 self.session.violation(t, end - pos)
                 return n
             if end > n:
@@ -263,7 +269,7 @@ class ClientLink(Stream):
         while n - pos >= 5:
             t = data[pos]
             end = pos + 1 + be32(data, pos + 1)
-            if t not in MESSAGE_BYTES or end < pos + 5 or t == TERMINATE:
+            if MESSAGE_BYTES[t] == 0 or end < pos + 5 or t == TERMINATE:
                 self.discarding = 0
                 return pos
             if end > n:
@@ -310,7 +316,7 @@ class ClientLink(Stream):
 
     def route_of(self, sql):
         """The route of a text; kept, so that forwarding does not look it up again."""
-        route = self.router.route(sql)
+        route: Route = self.router.route(sql)
         self.routes.append(route)
         return route
 
@@ -326,8 +332,8 @@ class ClientLink(Stream):
 
     def link(self):
         """Find a server connection for the batch; false if we must wait."""
-        self.requested_ns = time.monotonic_ns()
-        pool = self.write_pool
+        self.requested_ns = now_ns()
+        pool: Pool = self.write_pool
         if pool is None or self.batch_read and self.reads_elsewhere:
             pool = self.session.target()
         if pool is None:
@@ -343,7 +349,7 @@ class ClientLink(Stream):
     def granted(self, server):
         """A server connection that we waited for; called by the pool."""
         self.busy = False
-        self.counters.wait_time_us += (time.monotonic_ns() - self.requested_ns) // 1000
+        self.counters.wait_time_us += (now_ns() - self.requested_ns) // 1000
         if self.attach(server):
             self.resume()
 
@@ -359,7 +365,7 @@ class ClientLink(Stream):
 
     def attach(self, server):
         """Take the server; false if its settings must be made ours first."""
-        now: cython.longlong = time.monotonic_ns()
+        now: cython.longlong = now_ns()
         self.server = server
         server.client = self
         server.owner = self
@@ -398,7 +404,7 @@ class ClientLink(Stream):
                 break
             t = data[pos]
             end = pos + 1 + be32(data, pos + 1)
-            if end < pos + 5 or end - pos > MESSAGE_MAX or t not in MESSAGE_BYTES:
+            if end < pos + 5 or end - pos > MESSAGE_MAX or MESSAGE_BYTES[t] == 0:
                 self.session.violation(t, end - pos)
                 return n
             if server.awaiting > 0 and self.must_wait(t):
@@ -486,7 +492,7 @@ class ClientLink(Stream):
         """A statement is about to run on the server: remember what it may do."""
         server: ServerLink = self.server
         if route is None:
-            server.write_slots.add(0)
+            self.session.begin_write(server, (0,))
             server.wrote = True
             return 0
         flags: cython.int = route.flags
@@ -499,15 +505,15 @@ class ClientLink(Stream):
             server.wrote = True
             server.last_writer = self.id
             self.session.last_server = server
-            if route.write_slots:
-                server.write_slots.update(route.write_slots)
+            if route.write_slots and route.write_slots not in server.write_slots:
+                self.session.begin_write(server, route.write_slots)
         return 0
 
     def query(self, data, pos, end):
         """A simple Query. Returns 0 if it cannot go yet."""
         server: ServerLink = self.server
         sql = bytes(data[pos + 5 : end - 1])
-        route = self.next_known(sql)
+        route: Route = self.next_known(sql)
         if route.flags & SPECIAL or route.rewrite is not None:
             known = self.next_route
             sql = self.session.special(route, sql, server)
@@ -534,7 +540,7 @@ class ClientLink(Stream):
             self.session.violation(PARSE, end - pos)
             return 0
         sql = bytes(data[zero + 1 : text_end])
-        route = self.next_known(sql)
+        route: Route = self.next_known(sql)
         body = bytes(data[zero + 1 : end])
         if route.flags & SPECIAL or route.rewrite is not None:
             known = self.next_route
@@ -576,6 +582,7 @@ class ClientLink(Stream):
             return pos
         self.counters.bind_count += 1
         server.open_cycle = True
+        route: Route
         prepared = None
         if name_end > zero + 1:
             if self.statements is not None:
@@ -636,6 +643,8 @@ class ClientLink(Stream):
         """No reply is owed. Outside a transaction the server connection may serve others."""
         server: ServerLink = self.server
         self.repeatable = None
+        if self.reads_elsewhere and not server.wrote:
+            self.read_ns = server.started_ns
         if server.status == IDLE_STATUS:
             if self.session_mode or server.flags & SLOW or server.pins is not None or server.retiring:
                 self.session.transaction_over(server)

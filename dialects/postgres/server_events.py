@@ -100,7 +100,7 @@ class ServerEvents:
     def publish(self, server: Any) -> None:
         """A transaction that wrote has ended: mark it before the client hears of it."""
         now = time.monotonic_ns()
-        self.database.publish(tuple(server.write_slots), now, bool(server.flags & f.DDL))
+        self.database.publish(server.write_slots, now, bool(server.flags & f.DDL))
         server.write_slots.clear()
         if server.owner is not None:
             server.owner.wrote_ns = now
@@ -183,7 +183,8 @@ class ServerEvents:
         if result.error is not None or result.status != "I":
             self.discard(server, "ROLLBACK failed")
             return
-        server.write_slots.clear()
+        if server.write_slots:
+            self.publish(server)
         self.drained_cycle(server)
 
     def _reset(self, server: Any, result: internal.Result) -> None:

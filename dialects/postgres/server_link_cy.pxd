@@ -1,10 +1,11 @@
 from shardproxy.pool.counters_cy cimport Counters
+from shardproxy.pool.pool_cy cimport Pool
 from shardproxy.relay.stream_cy cimport Stream
 
 cdef class ServerLink(Stream):
     cdef public Stream client
     cdef public object owner
-    cdef public object pool
+    cdef public Pool pool
     cdef public object events
     cdef public int mode
     cdef public int awaiting
@@ -21,7 +22,7 @@ cdef class ServerLink(Stream):
     cdef public bint delivered
     cdef public bint parked
     cdef public int flags
-    cdef public set write_slots
+    cdef public list write_slots
     cdef public dict prepared
     cdef public object settings
     cdef public object parameters

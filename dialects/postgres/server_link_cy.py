@@ -10,16 +10,15 @@ Invariants:
 * With no client (mode IDLE) only notices, parameters, notifications and a final error can arrive.
 """
 
-import time
 from collections import deque
 
 import cython
 
 if cython.compiled:
-    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, pointer
+    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, now_ns, pointer
     from cython.cimports.shardproxy.relay.stream_cy import Stream
 else:
-    from shardproxy.relay.buffer_cy import append, be32, pointer
+    from shardproxy.relay.buffer_cy import append, be32, now_ns, pointer
     from shardproxy.relay.stream_cy import Stream
 
 from shardproxy import limits
@@ -83,7 +82,7 @@ class ServerLink(Stream):
         self.delivered = False
         self.parked = False
         self.flags = 0
-        self.write_slots = set()
+        self.write_slots = []
         self.prepared = {}
         self.settings = None
         self.parameters = None
@@ -100,7 +99,7 @@ class ServerLink(Stream):
         self.fatal_fields = None
         self.cancels = 0
         self.started_ns = 0
-        self.connected_ns = time.monotonic_ns()
+        self.connected_ns = now_ns()
         self.released_ns = self.connected_ns
         self.linked_ns = 0
         self.backend_pid = 0
@@ -189,7 +188,7 @@ class ServerLink(Stream):
             if t == PARSED or t == CLOSED:
                 if end > n:
                     break
-                if self.pending and self.answered(data, pos, end):
+                if len(self.pending) > 0 and self.answered(data, pos, end):
                     self.deliver(data, start, pos)
                     start = end
             elif t == ERROR or t == PARAMETER or t == NOTIFICATION or t == KEY or t == AUTHENTICATION:
@@ -248,7 +247,7 @@ class ServerLink(Stream):
             self.cycle_done += 1
         elif self.open_cycle:  # an error in COPY made the server answer before our Sync
             self.open_cycle = False
-        while self.pending and self.pending[0][0] <= self.cycle_done:
+        while len(self.pending) > 0 and self.pending[0][0] <= self.cycle_done:
             entry = self.pending.popleft()
             self.events.not_done(self, entry)
         if status == OUTSIDE:
@@ -259,13 +258,13 @@ class ServerLink(Stream):
 
     def cycle_ends(self):
         """No reply is owed any more."""
-        now: cython.longlong = time.monotonic_ns()
+        now: cython.longlong = now_ns()
         self.counters.query_time_us += (now - self.started_ns) // 1000
         self.started_ns = now
         if self.mode == M_CLIENT:
             if self.status == OUTSIDE:
                 self.counters.xact_time_us += (now - self.linked_ns) // 1000
-            self.owner.cycle_over()
+            self.client.cycle_over()
         else:
             self.events.drained_cycle(self)
         return 0

@@ -18,6 +18,7 @@ from shardproxy import limits
 from shardproxy.router import flags as f
 from shardproxy.session.settings import Settings, intern_settings
 from shardproxy.session.statements import Prepared, Registry, Statement
+from shardproxy.topology.balance import Sticky
 
 from . import internal, wire
 from .probe import PROBE, read_truth, sync_sql
@@ -49,8 +50,8 @@ class PgSession:
         self.last_server: Any = None
         self.repeats = 0
         self.timed_out = False
-        self.client_key: Any = None
-        self.credential: Any = None
+        self.sticky = Sticky()
+        self.client_key = f"{user}@{getattr(link.arrival, 'address', None)}"
         self.hold_since_ns = 0
         self._attempts = 0
         self._untimed = False
@@ -248,6 +249,11 @@ class PgSession:
             server.mode = CLIENT
             return
         link.unlink(server)
+
+    def begin_write(self, server: Any, slots: tuple[int, ...]) -> None:
+        """A statement that may write to tables with these slots is about to be sent."""
+        server.write_slots.append(slots)
+        self.database.begin_write(slots)
 
     # -- prepared statements -----------------------------------------------------------------------------------
 

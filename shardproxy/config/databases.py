@@ -67,7 +67,7 @@ class Database(Settings):
         30.0, "How long statements wait for a new primary before they fail. 0: not at all.")
     health_interval: Seconds = setting(1.0, "Time between health checks of a server.")
     health_timeout: Seconds = setting(3.0, "A health check without an answer after this has failed.")
-    lag_interval: Seconds = setting(0.1, "Time between samples of the replication positions.")
+    lag_interval: Seconds = setting(0.02, "Time between samples of the replication positions.")
     patroni: tuple[Name, ...] = setting((), "URLs of Patroni's REST interface, asked for the roles too.",
                                         example=["http://10.0.0.1:8008"])
     pool_size: int | None = setting(None, "Replaces [pool] size.", ge=1, strict=True)

@@ -30,7 +30,7 @@ cdef class Channel:
     cdef readonly object sock
     cdef public object tls
     cdef readonly Pump pump
-    cdef readonly bytearray out
+    cdef public bytearray out
     cdef readonly bint closed
     cdef readonly bint reading
     cdef bint dirty

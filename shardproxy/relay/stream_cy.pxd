@@ -9,3 +9,4 @@ cdef class Stream(Channel):
     cdef int process(self, const unsigned char* data, Py_ssize_t n) except -1
     cpdef ended(self, reason)
     cpdef wake(self)
+    cpdef cycle_over(self)

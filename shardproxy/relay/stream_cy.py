@@ -39,6 +39,9 @@ class Stream(Channel):
     def ended(self, reason):
         """``lost`` during the relay phase."""
 
+    def cycle_over(self):
+        """The peer of this stream owes no reply any more."""
+
     def received(self, data, n):
         if self.streaming:
             return self.process(data, n)

@@ -17,7 +17,7 @@ from shardproxy.config.model import Config, Database
 from shardproxy.errors import ServerError
 from shardproxy.log import get_logger
 from shardproxy.pool.counters_cy import Counters
-from shardproxy.pool.pool import Pool
+from shardproxy.pool.pool_cy import Pool
 from shardproxy.server.replicas import Replicas
 from shardproxy.topology.view import DatabaseView
 
@@ -211,11 +211,16 @@ class DatabaseRuntime:
 
     # -- what sessions and server connections ask for --------------------------------------------------------------
 
-    def publish(self, slots: tuple[int, ...], now_ns: int, ddl: bool) -> None:
-        """Mark a write on the board, before it is acknowledged to the client."""
+    def begin_write(self, slots: tuple[int, ...]) -> None:
+        """A write is about to be sent."""
+        self.board.begin_write(self.index, slots)
+
+    def publish(self, writes: list[tuple[int, ...]], now_ns: int, ddl: bool) -> None:
+        """Mark what was written on the board, before it is acknowledged to the client."""
         if ddl:
             self.board.bump_catalog(self.index)
-        self.board.mark_write(self.index, slots, now_ns)
+        for slots in writes:
+            self.board.end_write(self.index, slots, now_ns)
 
     def ddl(self) -> None:
         """The catalog changed."""

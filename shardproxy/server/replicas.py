@@ -3,12 +3,13 @@
 Invariants:
 * ``database``: every write to the read's tables that any client of this proxy had acknowledged is visible there.
   ``session``: this client's own writes are. ``eventual``: nothing is promised. A token's position has been replayed.
-* Monotonic: a session leaves its replica only for one that has everything that was visible at its last read.
+* Monotonic (but for ``eventual``): a session leaves the server where it last read, the primary too, only for one that
+  shows everything that could be seen there then: see ``balance.Sticky``.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from typing import Any
 
 from shardproxy.topology import balance
@@ -22,27 +23,32 @@ class Replicas:
 
     def __init__(self, database: Any) -> None:
         self._database = database
-        self._state = balance.State() if hasattr(balance, "State") else None
+        self._state = balance.State()
 
     def choose(self, session: Any, slots: tuple[int, ...]) -> ServerView | None:
         """A replica that may serve a read of tables with these slots; None: the primary has to."""
-        database = self._database
-        link = session.link
-        sticky: ServerView | None = link.sticky and database.view.server(link.sticky)
-        if sticky is not None and sticky.role == "replica" and sticky.usable and self._fresh(sticky, session, slots):
-            link.read_ns = time.monotonic_ns()
-            return sticky
-        monotonic = session.consistency != "eventual" and link.sticky is not None
-        candidates = [
-            server for server in database.view.replicas
-            if self._fresh(server, session, slots)
-            and (not monotonic or database.board.may_read_after(server.index, link.read_ns))
-        ]  # fmt: skip
-        chosen = self._pick(candidates, session)
+        database, sticky = self._database, session.sticky
+        # asked before the freshness: a write that ends in between is then seen by one of the two
+        settled = session.consistency == "eventual" or (
+            session.consistency == "database" and database.board.settled(database.index, slots))
+        candidates = [server for server in self._within_lag() if self._fresh(server, session, slots)]
+        if not candidates:
+            return None
+        sticky.last_read_ns = session.link.read_ns
+        chosen: ServerView | None = sticky.choose(
+            candidates, database.board, lambda servers: self._pick(servers, session), settled=settled
+        )
         if chosen is not None:
-            link.sticky = chosen.id
-            link.read_ns = time.monotonic_ns()
+            sticky.server_id = chosen.id
         return chosen
+
+    def _within_lag(self) -> Sequence[ServerView]:
+        database = self._database
+        limit = database.entry.max_lag
+        if limit is None:
+            return tuple(database.view.replicas)
+        lag_ms = None if limit.seconds is None else int(limit.seconds * 1000)
+        return balance.within_lag(database.view.replicas, database.board, lag_ms, limit.bytes)
 
     def _fresh(self, server: ServerView, session: Any, slots: tuple[int, ...]) -> bool:
         board = self._database.board
@@ -56,5 +62,8 @@ class Replicas:
             return bool(board.may_read_after(server.index, session.link.wrote_ns))
         return bool(board.may_read(server.index, self._database.index, slots))
 
-    def _pick(self, candidates: list[ServerView], session: Any) -> ServerView | None:
-        return candidates[0] if candidates else None
+    def _pick(self, candidates: Sequence[ServerView], session: Any) -> ServerView | None:
+        database = self._database
+        in_use = {server.id: database.in_use(server.id) for server in candidates} if len(candidates) > 1 else {}
+        return balance.pick(candidates, database.entry.balance, session.client_key, in_use, self._state,
+                            database.board, database.entry.zone)  # fmt: skip

@@ -28,7 +28,7 @@ from shardproxy.errors import ClientError, ControlError, ServerError
 from shardproxy.hosts import HostRules
 from shardproxy.log import get_logger
 from shardproxy.log import setup as setup_log
-from shardproxy.pool.pool import Pool
+from shardproxy.pool.pool_cy import Pool
 from shardproxy.relay.loop import PumpLoop
 from shardproxy.server import worker_figures
 from shardproxy.server.accept import Acceptor, Peer

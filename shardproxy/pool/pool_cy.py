@@ -6,108 +6,81 @@ Invariants:
 * Clients wait first come, first served; nobody waits while a connection is idle (unless the pool is paused).
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol
 
-__all__ = ["Link", "Pool", "PoolKey", "Waiter"]
+import cython
 
-PoolKey = tuple[str, str, str]
-"""(database, server id, user on the server)"""
+__all__ = ["Pool"]
 
 LOOK_BACK = 8
 """How many idle connections are looked at for one whose settings are already the client's."""
 
 
-class Link(Protocol):
-    """What a pool needs of a server connection."""
-
-    settings: Any
-    closed: bool
-    retiring: bool
-    cancels: int
-    parked: bool
-    released_ns: int
-    connected_ns: int
-
-    def close(self, flush: bool = False) -> None: ...
-
-
-class Waiter(Protocol):
-    """What a pool needs of a client."""
-
-    settings: Any
-    closed: bool
-
-    def granted(self, server: Any) -> None: ...
-
-
 class Pool:
-    """See the module. ``open_one`` asks for a permit and connects in the background, then calls ``opened`` or
-    ``not_opened``; ``closed_one`` hears of every connection that is gone."""
+    """See the module. ``key``: (database, server id, user on the server). ``open_one(pool, count)`` asks for permits and
+    connects in the background, then calls ``opened`` or ``not_opened``; ``closed_one(pool)`` hears of every connection
+    that is gone. Of a server connection a pool needs ``settings``, ``closed``, ``retiring``, ``cancels``, ``parked``,
+    ``connected_ns``, ``released_ns`` and ``close``; of a client ``settings``, ``closed`` and ``granted(server)``."""
 
-    def __init__(self, key: PoolKey, size: int, open_one: Callable[[Pool, int], None], closed_one: Callable[[Pool], None]):
+    def __init__(self, key, size, open_one, closed_one):
         self.key = key
         self.size = size
-        self.idle: list[Any] = []
-        self.waiters: deque[Any] = deque()
+        self.idle = []
+        self.waiters = deque()
         self.opening = 0
-        self.links: set[Any] = set()
+        self.links = set()
         self.paused = False
         self.assigned = 0
         self.failing_since = 0.0
-        self._open_one = open_one
-        self._closed_one = closed_one
+        self.open_one = open_one
+        self.closed_one = closed_one
 
     @property
-    def active(self) -> int:
+    def active(self):
         """Connections that serve a client now."""
         return len(self.links) - len(self.idle)
 
-    def acquire(self, client: Waiter) -> Any:
+    def acquire(self, client):
         """A connection for ``client``; or None, then ``client.granted`` is called later."""
-        idle = self.idle
-        if idle and not self.paused:
+        last: cython.Py_ssize_t = len(self.idle) - 1
+        position: cython.Py_ssize_t
+        if last >= 0 and not self.paused:
             self.assigned += 1
             wanted = client.settings
-            if idle[-1].settings is wanted or len(idle) == 1:
-                return idle.pop()
-            for position in range(len(idle) - 2, max(-1, len(idle) - 1 - LOOK_BACK), -1):
-                if idle[position].settings is wanted:
-                    return idle.pop(position)
-            if len(self.links) + self.opening < self.size and idle[-1].settings is not wanted:
-                self._open(1)  # for the next time: a connection for these settings
-            return idle.pop()
+            for position in range(last, max(-1, last - LOOK_BACK), -1):
+                if self.idle[position].settings is wanted:
+                    return self.idle.pop(position)
+            if len(self.links) + self.opening < self.size:
+                self.open_more(1)  # for the next time: a connection for these settings
+            return self.idle.pop()
         self.waiters.append(client)
         self.grow()
         return None
 
-    def grow(self) -> None:
+    def grow(self):
         """Open connections for those who wait."""
         if not self.paused:
             wanted = min(len(self.waiters) - self.opening, self.size - len(self.links) - self.opening)
             if wanted > 0:
-                self._open(wanted)
+                self.open_more(wanted)
 
-    def _open(self, count: int) -> None:
+    def open_more(self, count):
         self.opening += count
-        self._open_one(self, count)
+        self.open_one(self, count)
 
-    def opened(self, server: Any) -> None:
+    def opened(self, server):
         """A new connection is ready."""
         self.opening -= 1
         self.failing_since = 0.0
         self.links.add(server)
         self.release(server)
 
-    def not_opened(self) -> None:
+    def not_opened(self):
         """An attempt has ended without a connection."""
         self.opening -= 1
 
-    def release(self, server: Any) -> None:
+    def release(self, server):
         """A connection is free, clean, and outside a transaction: to the next who waits, else idle."""
         if server.closed:
             return
@@ -128,34 +101,34 @@ class Pool:
         server.released_ns = time.monotonic_ns()
         self.idle.append(server)
 
-    def forget(self, server: Any) -> None:
+    def forget(self, server):
         """A connection is closed."""
         if server in self.links:
             self.links.discard(server)
             if server in self.idle:
                 self.idle.remove(server)
-            self._closed_one(self)
+            self.closed_one(self)
             if self.waiters:
                 self.grow()
 
-    def leave(self, client: Any) -> None:
+    def leave(self, client):
         """A client waits no more."""
         if client in self.waiters:
             self.waiters.remove(client)
 
-    def retire(self, server: Any) -> None:
+    def retire(self, server):
         """Close a connection: now if it is idle, else when it is released."""
         server.retiring = True
         if server in self.idle:
             server.close()
             self.forget(server)
 
-    def retire_all(self) -> None:
+    def retire_all(self):
         """Close all connections as soon as each is idle."""
         for server in list(self.links):
             self.retire(server)
 
-    def expire(self, now_ns: int, idle_s: float, lifetime_s: float, keep: int) -> None:
+    def expire(self, now_ns, idle_s, lifetime_s, keep):
         """Close connections that were idle or lived too long, but keep ``keep`` of those merely idle."""
         for server in list(self.idle):
             old = lifetime_s > 0 and now_ns - server.connected_ns > lifetime_s * 1e9
@@ -163,7 +136,7 @@ class Pool:
             if old or (unused and len(self.links) > keep):
                 self.retire(server)
 
-    def resume(self) -> None:
+    def resume(self):
         """End a pause."""
         self.paused = False
         while self.waiters and self.idle:
