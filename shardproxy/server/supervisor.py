@@ -197,17 +197,17 @@ class Supervisor:
         return FromWorker(index, self)
 
     async def welcome(self, index: int, endpoint: Endpoint) -> None:
-        """Everything a new worker must know, in the order in which it needs it."""
+        """Everything a new worker must know. The topology comes last: with it the worker begins to accept."""
         state = self.state
         await endpoint.call("start", timeout=60, config_json=state.config.to_worker_json(), worker_index=index,
                             secrets={"boot": self._boot})
-        endpoint.notify("topology", view=state.view.to_json())
         for database, (facts, epoch) in self._facts.items():
             endpoint.notify("facts", database=database, facts=facts, epoch=epoch)
         for database in state.disabled:
             endpoint.notify("enable", database=database, enabled=False)
         for paused in [None] if state.paused_all else sorted(state.paused):
             endpoint.notify("pause", database=paused)
+        endpoint.notify("topology", view=state.view.to_json())
 
     def gone(self, index: int) -> None:
         """A worker died."""

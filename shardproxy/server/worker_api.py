@@ -4,9 +4,9 @@
 the handler table of an ``Endpoint``.
 
 The life of a worker: the parent starts ``python -m shardproxy.server.worker --control FD --board FD
---index N --listen JSON`` (JSON: a list of ``[fd, dialect, address]``) and calls ``start``, then ``topology``
-and ``facts`` as they become known; the worker calls ``ready`` when it accepts clients. At end of file on the
-control channel a worker exits at once.
+--index N --listen JSON`` (JSON: a list of ``[fd, dialect, address]``) and calls ``start``, then ``facts``,
+``enable`` and ``pause`` for what holds already, then ``topology``: from then on the worker accepts clients, and
+calls ``ready``. At end of file on the control channel a worker exits at once.
 """
 
 from __future__ import annotations

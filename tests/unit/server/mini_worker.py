@@ -38,7 +38,7 @@ class MiniWorker:
         self.clients: dict[int, Client] = {}
         self.servers: list[asyncio.Server] = []
         self.queries, self.made = 0, 0
-        self.over = asyncio.Event()
+        self.over, self.known = asyncio.Event(), asyncio.Event()
         self.mode = ""
 
     async def start(self, config_json: str, worker_index: int, secrets: Mapping[str, str]) -> None:
@@ -53,6 +53,7 @@ class MiniWorker:
 
     async def topology(self, view: Mapping[str, Any]) -> None:
         self.told.append(["topology", sorted(view["databases"])])
+        self.known.set()
 
     async def facts(self, database: str, facts: Mapping[str, Any], epoch: int) -> None:
         self.told.append(["facts", database, epoch])
@@ -181,16 +182,9 @@ async def main() -> None:
     worker = MiniWorker(arguments.index)
     Board.attach(arguments.board)
     table = handlers(worker, WorkerApi)
-    started = asyncio.Event()
-
-    async def start(**params: Any) -> None:
-        await worker.start(**params)
-        started.set()
-
-    table["start"] = start
     endpoint = worker.endpoint = await Endpoint.over(socket.socket(fileno=arguments.control), table, "parent")
     running = asyncio.create_task(endpoint.run())
-    await started.wait()
+    await worker.known.wait()
     for fd, _, _ in arguments.listen:
         worker.servers.append(await asyncio.start_server(worker.serve, sock=socket.socket(fileno=fd)))
     await endpoint.call("ready", listeners=[address for _, _, address in arguments.listen])
