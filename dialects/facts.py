@@ -7,6 +7,7 @@ something (``HARMLESS``, ``READABLE``) hold for all of them, bits that warn hold
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 __all__ = ["ANY_TABLE", "CHANGES_CATALOG", "CHANGES_SESSION", "HARMLESS", "READABLE", "READ_SESSION", "READ_WRITES",
@@ -65,16 +66,16 @@ class FactsView(Protocol):
         """Whether DDL runs functions of the user."""
 
     @property
-    def risky_operators(self) -> frozenset[str]:
-        """Operators of which one runs a function that is not HARMLESS."""
+    def risky_operators(self) -> Mapping[str, int]:
+        """Operators of which one runs a function that is not HARMLESS, and the bits of those functions."""
 
     @property
-    def risky_types(self) -> frozenset[str]:
-        """Types whose input, output or casts run a function that is not HARMLESS."""
+    def risky_types(self) -> Mapping[str, int]:
+        """Types of which input, output or casts run such a function. ``*``: a cast between the server's own types."""
 
     @property
-    def risky_attributes(self) -> frozenset[str]:
-        """Functions that are not HARMLESS and that ``row.name`` may call."""
+    def risky_attributes(self) -> Mapping[str, int]:
+        """Such functions that ``row.name`` may call."""
 
     @property
     def risky_relations(self) -> frozenset[str]:

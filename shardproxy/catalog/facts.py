@@ -5,7 +5,7 @@ It is made from JSON that a dialect's ``catalog_load`` gives; the worker that ro
     {"version": 1, "event_triggers": false,
      "relations": [[schema, name, bits, [root, ...], [root, ...] | null], ...],    read roots; write roots or unknown
      "functions": {name: bits, ...},
-     "operators": [...], "types": [...], "attributes": [...]}                       the risky ones
+     "operators": {name: bits}, "types": {...}, "attributes": {...}}                the risky ones
 
 Invariant: objects of one name are as one, and the most careful of them decides. Bits: ``shardproxy.dialects.facts``.
 """
@@ -54,9 +54,9 @@ class Facts:
         if data.get("version") != VERSION:
             raise ValueError(f"facts of version {data.get('version')}, not {VERSION}")
         self.event_triggers = bool(data["event_triggers"])
-        self.risky_operators = frozenset(data["operators"])
-        self.risky_types = frozenset(data["types"])
-        self.risky_attributes = frozenset(data["attributes"])
+        self.risky_operators: dict[str, int] = dict(data["operators"])
+        self.risky_types: dict[str, int] = dict(data["types"])
+        self.risky_attributes: dict[str, int] = dict(data["attributes"])
         self._functions: dict[str, int] = dict(data["functions"])
         self._qualified: dict[tuple[str, str], Relation] = {}
         self._named: dict[str, Relation] = {}

@@ -14,10 +14,12 @@ from shardproxy.dialects.flags import FOREVER
 from shardproxy.dialects.postgres.digest_cy import digest
 
 from . import builtins
-from .ddl import is_temp_schema
+from .calls import calls
+from .ddl import dropped_relations, is_temp_schema
+from .effects import set_config_flags
 from .settings import unquote
-from .shape import word
-from .tokens import ESCAPED, LITERAL, QUOTED, WORD, Token, tokenise
+from .shape import name_at, word
+from .tokens import ESCAPED, LITERAL, OPERATOR, QUOTED, WORD, Token, tokenise
 
 __all__ = ["Body", "judge", "judge_block"]
 
@@ -27,7 +29,7 @@ _STARTS = frozenset((";", "begin", "then", "else", "loop", ">>", "atomic", "decl
 """Behind these a statement begins in SQL or PL/pgSQL."""
 
 _AT_START = {
-    **dict.fromkeys(("set", "reset", "discard", "listen", "unlisten", "prepare", "deallocate", "declare_cursor"),
+    **dict.fromkeys(("set", "reset", "discard", "listen", "unlisten", "prepare", "deallocate"),
                     CHANGES_SESSION),
     "load": CHANGES_SESSION | STAYS,
     **dict.fromkeys(("create", "alter", "drop", "import"), CHANGES_SESSION | CHANGES_CATALOG | WRITES),
@@ -39,6 +41,7 @@ _ANYWHERE = {
     **dict.fromkeys(("temp", "temporary", "hold"), CHANGES_SESSION),
     "execute": _ANYTHING,
 }
+_TEMPORARY = ("temp", "temporary")
 _DDL_IN_TEXT = re.compile(r"\b(?:create|alter|drop)\s", re.IGNORECASE)
 _SHARED_DICTIONARY = re.compile(r"\b(?:GD|SD|_SHARED|global|globals)\b")
 
@@ -63,7 +66,16 @@ def judge(text: str, language: str) -> Body:
     bits = _bits(tokens)
     if any(token == (WORD, "execute") for token in tokens) and _DDL_IN_TEXT.search(text):
         bits |= CHANGES_CATALOG
-    return Body(bits, frozenset(token.text for token in tokens if token.kind in (WORD, QUOTED)))
+    names = {token.text for token in tokens if token.kind in (WORD, QUOTED)}
+    if "set_config" in names and not _sets_session(tokens):
+        names.discard("set_config")
+    return Body(bits, frozenset(names))
+
+
+def _sets_session(tokens: Sequence[Token]) -> bool:
+    """Whether some set_config lasts longer than the transaction, as far as can be seen."""
+    found = [call.at for call in calls(tokens) if call.name == "set_config"]
+    return not found or any(set_config_flags(tokens, at) for at in found)
 
 
 def judge_block(tokens: Sequence[Token]) -> int:
@@ -82,6 +94,7 @@ def judge_block(tokens: Sequence[Token]) -> int:
 
 def _bits(tokens: Sequence[Token]) -> int:
     bits = 0
+    temporary = _temporary(tokens)
     for i, (kind, text) in enumerate(tokens):
         if kind == ESCAPED:
             bits |= _ANYTHING
@@ -92,8 +105,33 @@ def _bits(tokens: Sequence[Token]) -> int:
             if is_temp_schema(text):
                 bits |= CHANGES_SESSION
             if text in _AT_START and (i == 0 or tokens[i - 1].text in _STARTS):
-                bits |= _set_bits(tokens, i) if text == "set" else _AT_START[text]
+                bits |= _set_bits(tokens, i) if text == "set" else _ddl_bits(tokens, i, temporary)
     return bits
+
+
+def _temporary(tokens: Sequence[Token]) -> frozenset[str]:
+    """Tables that the body makes as temporary ones."""
+    found = set()
+    for i, token in enumerate(tokens):
+        if token == (WORD, "create") and word(tokens, i + 1) in _TEMPORARY:
+            at = i + 3 if word(tokens, i + 2) == "table" else i + 2
+            name, _ = name_at(tokens, at + 3 if word(tokens, at) == "if" else at)
+            if name is not None:
+                found.add(name.name)
+    return frozenset(found)
+
+
+def _ddl_bits(tokens: Sequence[Token], i: int, temporary: frozenset[str]) -> int:
+    """What a command does that begins at ``i``; temporary tables are the session's, not the catalog's."""
+    text = tokens[i].text
+    if text == "create" and word(tokens, i + 1) in _TEMPORARY:
+        return CHANGES_SESSION
+    if text == "drop":
+        end = next((k for k in range(i, len(tokens)) if tokens[k] == (OPERATOR, ";")), len(tokens))
+        dropped = dropped_relations(tokens[i:end])
+        if dropped and all(name.name in temporary for name in dropped):
+            return CHANGES_SESSION
+    return _AT_START[text]
 
 
 def _set_bits(tokens: Sequence[Token], i: int) -> int:

@@ -9,7 +9,7 @@ from shardproxy.dialects.flags import DDL, PREPARED_SQL, PROBE, UNPIN
 from .shape import Name, Shape, find, name_at, word
 from .tokens import OPERATOR, Token
 
-__all__ = ["ALTER", "CREATE", "DROP", "TEMP_SCHEMA", "is_temp_schema"]
+__all__ = ["ALTER", "CREATE", "DROP", "TEMP_SCHEMA", "dropped_relations", "is_temp_schema"]
 
 TEMP_SCHEMA = "pg_temp"
 

@@ -30,7 +30,7 @@ from .settings import unquote
 from .shape import Name, closing
 from .tokens import ESCAPED, LITERAL, OPERATOR, QUOTED, WORD, Token
 
-__all__ = ["Effects", "bits_of", "of_tables", "of_tokens"]
+__all__ = ["Effects", "bits_of", "of_tables", "of_tokens", "set_config_flags"]
 
 _ANYTHING = CHANGES_SESSION | WRITES
 
@@ -125,24 +125,28 @@ def _call(call: Call, tokens: Sequence[Token], facts: FactsView | None, effects:
         bits = HARMLESS                     # a setting of the application, not one of this server
     effects.add(bits)
     flags = builtins.EFFECTS.get(call.name, 0)
-    effects.flags |= _set_config(tokens, call.at) if call.name == "set_config" else flags
+    effects.flags |= set_config_flags(tokens, call.at) if call.name == "set_config" else flags
 
 
 def _risks(tokens: Sequence[Token], names: set[str], facts: FactsView, effects: Effects) -> None:
     """Functions that are called without being named: by operators, casts, attributes, views."""
-    if facts.risky_types and not facts.risky_types.isdisjoint(names):
-        effects.add(_ANYTHING)
-    if facts.risky_attributes and not facts.risky_attributes.isdisjoint(attributes(tokens)):
-        effects.add(_ANYTHING)
+    if facts.risky_types:
+        for name in names | {"*"}:
+            if name in facts.risky_types:
+                effects.add(facts.risky_types[name])
+    if facts.risky_attributes:
+        for name in attributes(tokens):
+            if name in facts.risky_attributes:
+                effects.add(facts.risky_attributes[name])
     if facts.risky_operators:
-        for token in tokens:
-            if token.kind == OPERATOR and any(symbol in token.text for symbol in facts.risky_operators):
-                effects.add(_ANYTHING)
+        for symbol, bits in facts.risky_operators.items():
+            if any(symbol in token.text for token in tokens if token.kind == OPERATOR):
+                effects.add(bits)
     for name in facts.risky_relations & names if facts.risky_relations else ():
         relation = facts.relation(name)
         bits = relation.bits if relation is not None else 0
         effects.add((CHANGES_SESSION if bits & READ_SESSION else 0) | (WRITES if bits & READ_WRITES else 0)
-                    | bits & STAYS)
+                    | bits & (STAYS | CHANGES_CATALOG))
 
 
 def _first_literal(tokens: Sequence[Token], at: int) -> str:
@@ -150,7 +154,7 @@ def _first_literal(tokens: Sequence[Token], at: int) -> str:
     return unquote(tokens[at + 1].text) if at + 1 < len(tokens) and tokens[at + 1].kind == LITERAL else ""
 
 
-def _set_config(tokens: Sequence[Token], at: int) -> int:
+def set_config_flags(tokens: Sequence[Token], at: int) -> int:
     """set_config(name, value, is_local): local is undone by the end of the transaction."""
     if _first_literal(tokens, at).strip().lower() == "seed":
         return PROBE | FOREVER

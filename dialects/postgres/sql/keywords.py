@@ -29,10 +29,11 @@ _NEWER = _set("""
 """Reserved so in later versions; before, they are functions only if the user made such."""
 
 _BEFORE_PARENTHESIS = _set("""
-    authorization begin by columns conflict content cross cube day delete do document escape exclude filter first
-    freeze full groups hour ilike include inner insert is isnull join keep key left like materialized minute month natural
-    nested next no notnull options ordinality outer over overlaps partition passing path range recursive right
-    rollup rows second set sets similar start tablesample uescape update value varying verbose view within year zone
+    authorization begin by columns conflict content cross cube day delete do document escape exclude filter
+    first freeze full groups hour ilike include inner insert is isnull join keep key left like materialized
+    minute month natural nested next no notnull options ordinality outer over overlaps partition passing path
+    range recursive right rollup rows second set sets similar start tablesample uescape update value varying
+    verbose view within year zone
 """)
 """May stand before a parenthesis in a query without being called; some are also built-in, harmless functions."""
 
