@@ -69,3 +69,4 @@ cdef class ClientLink(Stream):
     cdef public object pending_error
     cdef public object cancel_key
     cdef public object arrival
+    cdef public object console

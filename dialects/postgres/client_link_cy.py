@@ -103,6 +103,7 @@ class ClientLink(Stream):
         self.pending_error = None
         self.cancel_key = None
         self.arrival = None
+        self.console = None
         self.id = 0
         self.body = 0
         self.batch_size = 0

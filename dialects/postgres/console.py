@@ -126,6 +126,7 @@ async def serve(arrival: Any, startup: Any, worker: Any) -> None:
     """Greet, then answer statements until the client leaves."""
     link = arrival.link
     link.inbox_max = STATEMENT_MAX * 2
+    link.console = (startup.user, startup.database)
     pid, key = worker.new_cancel_key(link, startup.version)
     reported = {"server_version": f"15.0 (shardproxy {__version__})", "server_encoding": "UTF8", "client_encoding": "UTF8",
                 "DateStyle": "ISO, MDY", "TimeZone": "UTC", "integer_datetimes": "on", "standard_conforming_strings": "on",

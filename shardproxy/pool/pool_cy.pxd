@@ -8,6 +8,7 @@ cdef class Pool:
     cdef public bint paused
     cdef public long long assigned
     cdef public double failing_since
+    cdef public Py_ssize_t owed
     cdef object open_one
     cdef object closed_one
     cpdef acquire(self, client)

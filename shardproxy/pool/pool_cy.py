@@ -33,6 +33,7 @@ class Pool:
         self.paused = False
         self.assigned = 0
         self.failing_since = 0.0
+        self.owed = 0
         self.open_one = open_one
         self.closed_one = closed_one
 
@@ -74,6 +75,9 @@ class Pool:
         self.opening -= 1
         self.failing_since = 0.0
         self.links.add(server)
+        if self.owed > 0:  # another worker waits for this permit
+            self.owed -= 1
+            server.retiring = True
         self.release(server)
 
     def not_opened(self):

@@ -373,7 +373,12 @@ class PumpSelector(selectors.EpollSelector):
         self.pump = Pump(self._selector)
 
     def select(self, timeout=None):
-        return [(self.get_key(fd), self._mask(events)) for fd, events in self.pump.run(timeout)]
+        found = []
+        for fd, events in self.pump.run(timeout):
+            key = self._fd_to_key.get(fd)  # None: unregistered by a callback of this very turn
+            if key is not None:
+                found.append((key, self._mask(events) & key.events))
+        return found
 
     @staticmethod
     def _mask(events):

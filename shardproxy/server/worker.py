@@ -70,6 +70,7 @@ class Worker:
         self.stopped = asyncio.Event()
         self._facts: dict[str, tuple[Mapping[str, Any], int]] = {}
         self._disabled: set[str] = set()
+        self._paused: set[str | None] = set()
         self._numbers = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._topology_changed = asyncio.Event()
@@ -160,6 +161,9 @@ class Worker:
     def client_left(self, session: Any) -> None:
         """A client that had logged in is gone."""
         self._gone(session.link)
+        counters = session.database.counters
+        counters.bytes_received += session.link.bytes_in
+        counters.bytes_sent += session.link.bytes_out
         if self.config.log.disconnections:
             _log.info("client left", connection=session.link.id, user=session.user, database=session.database.name)
 
@@ -214,6 +218,7 @@ class Worker:
             raise ClientError("57P03", f'database "{name}" is not ready yet')
         if name not in self.databases:
             runtime = DatabaseRuntime(self, name, entry, self.config, view, dialects.get(entry.dialect))
+            runtime.paused = name in self._paused or None in self._paused
             self.databases[name] = runtime
             if name in self._facts:
                 runtime.router.set_facts(*self._facts[name])
@@ -317,8 +322,10 @@ class Worker:
         for server in list(found.idle)[:count]:
             found.retire(server)
             closed += 1
-        if owed:
-            for server in [s for s in found.links if not s.retiring][: count - closed]:
+        if owed:  # the missing ones close as soon as they are released, those opened later included
+            found.owed += count - closed
+            for server in [s for s in found.links if not s.retiring][: found.owed]:
+                found.owed -= 1
                 found.retire(server)
         return closed
 
@@ -356,7 +363,7 @@ class Worker:
 
     async def reload(self, config: str) -> None:
         self.config = Config.from_worker_json(config)
-        setup_log(self.config.log)
+        setup_log(self.config.log, f"worker-{self.index}")
         self._balancers = [ipaddress.ip_network(str(network)) for network in self.config.listen.proxy_protocol]
         self.hosts = HostRules(self.config.auth.hosts, self.config.auth.method)
         self._secrets = Secrets(self)
@@ -418,6 +425,7 @@ class Worker:
         return [d for name, d in self.databases.items() if database in (None, name)]
 
     async def pause(self, database: str | None) -> None:
+        self._paused.add(database)
         for runtime in self._named(database):
             runtime.paused = True
             for pool in runtime.pools.values():
@@ -429,6 +437,7 @@ class Worker:
                 return
 
     async def resume(self, database: str | None) -> None:
+        self._paused = self._paused - {database} if database is not None else set()
         for runtime in self._named(database):
             runtime.paused = False
             for pool in runtime.pools.values():

@@ -25,9 +25,15 @@ def _tls(link: Any) -> str:
 def show(worker: Any, what: str) -> list[dict[str, Any]]:
     """Rows of ``what``; an unknown noun has none."""
     makers = {"clients": _clients, "servers": _servers, "pools": _pools, "stats": _stats, "routes": _routes,
-              "prepared": _prepared, "transactions": _transactions}  # fmt: skip
+              "prepared": _prepared, "transactions": _transactions, "counts": _counts}  # fmt: skip
     maker = makers.get(what)
     return maker(worker) if maker is not None else []
+
+
+def _counts(worker: Any) -> list[dict[str, Any]]:
+    login = sum(link.session is None for link in worker.links.values())
+    servers = sum(len(pool.links) for database in worker.databases.values() for pool in database.pools.values())
+    return [{"clients": len(worker.links), "login_clients": login, "servers": servers}]
 
 
 def _client_state(link: Any) -> str:
@@ -44,9 +50,11 @@ def _clients(worker: Any) -> list[dict[str, Any]]:
     for link in worker.links.values():
         session, server, arrival = link.session, link.server, link.arrival
         waits = link.busy and server is None
+        console = link.console or ("", "")
         rows.append({
-            "id": link.id, "user": session.user if session else "", "database": session.database.name if session else "",
-            "state": _client_state(link), "addr": arrival.address or "unix", "port": arrival.port,
+            "id": link.id, "user": session.user if session else console[0],
+            "database": session.database.name if session else console[1],
+            "state": "active" if link.console else _client_state(link), "addr": arrival.address or "unix", "port": arrival.port,
             "local_addr": arrival.local_address, "local_port": arrival.local_port,
             "connect_time": _clock(link.connected_ns), "request_time": _clock(link.requested_ns),
             "wait_us": (now - link.requested_ns) // 1000 if waits else 0, "link": server.id if server is not None else 0,
