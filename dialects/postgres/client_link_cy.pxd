@@ -5,6 +5,30 @@ from shardproxy.relay.stream_cy cimport Stream
 from shardproxy.router.route_cy cimport Route
 from shardproxy.router.router_cy cimport Router
 
+cdef Py_ssize_t OUT_HIGH
+cdef Py_ssize_t MESSAGE_MAX
+cdef Py_ssize_t BATCH_MAX
+cdef Py_ssize_t REPEAT_MAX
+cdef int MODE_CLIENT
+cdef int QUERY
+cdef int PARSE
+cdef int BIND
+cdef int EXECUTE
+cdef int DESCRIBE
+cdef int CLOSE
+cdef int SYNC
+cdef int FLUSH
+cdef int FUNCTION
+cdef int TERMINATE
+cdef int COPY_DATA
+cdef int COPY_DONE
+cdef int COPY_FAIL
+cdef int IDLE_STATUS
+cdef int READ
+cdef int SPECIAL
+cdef int SLOW
+cdef bytes MESSAGE_BYTES
+
 cdef class ClientLink(Stream):
     cdef public object session
     cdef public object database

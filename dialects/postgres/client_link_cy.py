@@ -33,33 +33,33 @@ from shardproxy.router import flags as f
 
 __all__ = ["ClientLink"]
 
-OUT_HIGH: cython.Py_ssize_t = limits.OUT_HIGH
-MESSAGE_MAX: cython.Py_ssize_t = limits.MESSAGE_MAX
-BATCH_MAX: cython.Py_ssize_t = 256 * 1024  # a longer batch goes to the primary before it is complete
-REPEAT_MAX: cython.Py_ssize_t = 64 * 1024  # a longer read is not kept for another try
-MODE_CLIENT: cython.int = 1
+OUT_HIGH = limits.OUT_HIGH
+MESSAGE_MAX = limits.MESSAGE_MAX
+BATCH_MAX = 256 * 1024  # a longer batch goes to the primary before it is complete
+REPEAT_MAX = 64 * 1024  # a longer read is not kept for another try
+MODE_CLIENT = 1
 
-QUERY: cython.int = ord("Q")
-PARSE: cython.int = ord("P")
-BIND: cython.int = ord("B")
-EXECUTE: cython.int = ord("E")
-DESCRIBE: cython.int = ord("D")
-CLOSE: cython.int = ord("C")
-SYNC: cython.int = ord("S")
-FLUSH: cython.int = ord("H")
-FUNCTION: cython.int = ord("F")
-TERMINATE: cython.int = ord("X")
-COPY_DATA: cython.int = ord("d")
-COPY_DONE: cython.int = ord("c")
-COPY_FAIL: cython.int = ord("f")
-IDLE_STATUS: cython.int = ord("I")
+QUERY = ord("Q")
+PARSE = ord("P")
+BIND = ord("B")
+EXECUTE = ord("E")
+DESCRIBE = ord("D")
+CLOSE = ord("C")
+SYNC = ord("S")
+FLUSH = ord("H")
+FUNCTION = ord("F")
+TERMINATE = ord("X")
+COPY_DATA = ord("d")
+COPY_DONE = ord("c")
+COPY_FAIL = ord("f")
+IDLE_STATUS = ord("I")
 
-READ: cython.int = f.READ
-SPECIAL: cython.int = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.PROXY_SET | f.PROXY_SHOW
+READ = f.READ
+SPECIAL = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.PROXY_SET | f.PROXY_SHOW
 """Flags that need the slow path before the statement is sent."""
 
 SYNC_MESSAGE = b"S\0\0\0\4"
-MESSAGE_BYTES: bytes = bytes(byte in b"QPBEDCSHFXdcf" for byte in range(256))
+MESSAGE_BYTES = bytes(byte in b"QPBEDCSHFXdcf" for byte in range(256))
 
 
 class ClientLink(Stream):
@@ -665,5 +665,5 @@ class ClientLink(Stream):
         server.pool.release(server)
 
 
-SLOW: cython.int = f.PROBE | f.UNPIN | f.FOREVER | f.DDL | f.DEALLOCATE_ALL | f.PREPARED_SQL | f.PROXY_SET
+SLOW = f.PROBE | f.UNPIN | f.FOREVER | f.DDL | f.DEALLOCATE_ALL | f.PREPARED_SQL | f.PROXY_SET
 """Flags that need the slow path when the transaction is over."""

@@ -2,6 +2,30 @@ from shardproxy.pool.counters_cy cimport Counters
 from shardproxy.pool.pool_cy cimport Pool
 from shardproxy.relay.stream_cy cimport Stream
 
+cdef int M_IDLE
+cdef int M_CLIENT
+cdef int M_INTERNAL
+cdef int M_DRAIN
+cdef Py_ssize_t OUT_HIGH
+cdef Py_ssize_t WHOLE_MAX
+cdef int READY
+cdef int ERROR
+cdef int PARSED
+cdef int CLOSED
+cdef int PARAMETER
+cdef int NOTIFICATION
+cdef int COPY_IN
+cdef int COPY_BOTH
+cdef int NOTICE
+cdef int KEY
+cdef int AUTHENTICATION
+cdef int NEGOTIATE
+cdef int IN_TRANSACTION
+cdef int OUTSIDE
+cdef int PEEK_WAIT
+cdef int PEEK_GO
+cdef int PEEK_ERROR
+
 cdef class ServerLink(Stream):
     cdef public Stream client
     cdef public object owner

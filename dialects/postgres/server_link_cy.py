@@ -30,32 +30,32 @@ CLIENT = 1  # replies go to the client
 INTERNAL = 2  # replies go to the proxy's own collector
 DRAIN = 3  # the client has left: replies go nowhere
 
-M_IDLE: cython.int = 0
-M_CLIENT: cython.int = 1
-M_INTERNAL: cython.int = 2
-M_DRAIN: cython.int = 3
-OUT_HIGH: cython.Py_ssize_t = limits.OUT_HIGH
-WHOLE_MAX: cython.Py_ssize_t = 64 * 1024 * 1024  # of a message that must be seen whole: errors, parameters
+M_IDLE = 0
+M_CLIENT = 1
+M_INTERNAL = 2
+M_DRAIN = 3
+OUT_HIGH = limits.OUT_HIGH
+WHOLE_MAX = 64 * 1024 * 1024  # of a message that must be seen whole: errors, parameters
 
 # first bytes of the messages the scan tells apart
-READY: cython.int = ord("Z")
-ERROR: cython.int = ord("E")
-PARSED: cython.int = ord("1")
-CLOSED: cython.int = ord("3")
-PARAMETER: cython.int = ord("S")
-NOTIFICATION: cython.int = ord("A")
-COPY_IN: cython.int = ord("G")
-COPY_BOTH: cython.int = ord("W")
-NOTICE: cython.int = ord("N")
-KEY: cython.int = ord("K")
-AUTHENTICATION: cython.int = ord("R")
-NEGOTIATE: cython.int = ord("v")
-IN_TRANSACTION: cython.int = ord("T")
-OUTSIDE: cython.int = ord("I")
+READY = ord("Z")
+ERROR = ord("E")
+PARSED = ord("1")
+CLOSED = ord("3")
+PARAMETER = ord("S")
+NOTIFICATION = ord("A")
+COPY_IN = ord("G")
+COPY_BOTH = ord("W")
+NOTICE = ord("N")
+KEY = ord("K")
+AUTHENTICATION = ord("R")
+NEGOTIATE = ord("v")
+IN_TRANSACTION = ord("T")
+OUTSIDE = ord("I")
 
-PEEK_WAIT: cython.int = 0
-PEEK_GO: cython.int = 1
-PEEK_ERROR: cython.int = 2
+PEEK_WAIT = 0
+PEEK_GO = 1
+PEEK_ERROR = 2
 
 
 class ServerLink(Stream):

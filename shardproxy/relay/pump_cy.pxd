@@ -1,5 +1,13 @@
 from libc.stdint cimport uint32_t
 
+cdef Py_ssize_t OUT_LOW
+cdef Py_ssize_t OUT_HIGH
+cdef Py_ssize_t CHUNK
+cdef int TLS_ROUNDS_MAX
+cdef unsigned int IN
+cdef unsigned int OUT
+cdef unsigned int BROKEN
+
 cdef extern from "sys/epoll.h" nogil:
     enum:
         EPOLLIN

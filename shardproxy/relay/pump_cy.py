@@ -29,13 +29,13 @@ if cython.compiled:
 
 __all__ = ["Channel", "Pump", "PumpSelector"]
 
-OUT_LOW: cython.Py_ssize_t = limits.OUT_LOW
-OUT_HIGH: cython.Py_ssize_t = limits.OUT_HIGH
-CHUNK: cython.Py_ssize_t = limits.RECEIVE_CHUNK
+OUT_LOW = limits.OUT_LOW
+OUT_HIGH = limits.OUT_HIGH
+CHUNK = limits.RECEIVE_CHUNK
 IN = select.EPOLLIN
 OUT = select.EPOLLOUT
 BROKEN = select.EPOLLHUP | select.EPOLLERR
-TLS_ROUNDS_MAX: cython.int = 64  # records read in one go before other connections have their turn
+TLS_ROUNDS_MAX = 64  # records read in one go before other connections have their turn
 
 
 class Channel:
