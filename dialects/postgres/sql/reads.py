@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from shardproxy.dialects.facts import ANY_TABLE, READABLE, FactsView
 
 from . import builtins
+from .calls import calls
+from .keywords import NOT_FUNCTIONS
 from .shape import Name, name_at, word
 from .tokens import LITERAL, OPERATOR, QUOTED, SLOT, Token
 
@@ -60,14 +62,22 @@ def prove(tokens: Sequence[Token], facts: FactsView) -> Proof:
 
 
 def text_of(tokens: Sequence[Token]) -> str:
-    """SQL with these tokens, and a plain literal in each slot."""
-    return " ".join(map(_text, tokens))
+    """SQL for the parser: a plain literal in each slot, and one name for all functions.
+
+    The parser knows what arguments many functions take; lists that the digest has folded would offend it.
+    """
+    texts = list(map(_text, tokens))
+    for call in calls(tokens):
+        if call.quoted or call.name not in NOT_FUNCTIONS:
+            texts[call.at - 1] = "f"
+    return " ".join(texts)
 
 
 def _text(token: Token) -> str:
     kind, text = token
     if kind == SLOT:
-        return _LITERALS[ord(text[0])]
+        literal = _LITERALS[ord(text[0])]
+        return literal if len(text) == 1 else f"{literal}, {literal}"
     if kind == QUOTED:
         return '"' + text.replace('"', '""') + '"'
     return "'x'" if kind == LITERAL and not text[0].isdigit() and text[0] != "." else text
