@@ -27,7 +27,7 @@ cdef int IDLE_STATUS
 cdef int READ
 cdef int SPECIAL
 cdef int SLOW
-cdef bytes MESSAGE_BYTES
+cdef unsigned char KNOWN[256]
 
 cdef class ClientLink(Stream):
     cdef public object session

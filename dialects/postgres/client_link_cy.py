@@ -14,14 +14,14 @@ Invariants:
 import cython
 
 if cython.compiled:
-    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, find_zero, now_ns, pointer
+    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns, pointer
     from cython.cimports.shardproxy.relay.stream_cy import Stream
     from cython.cimports.shardproxy.dialects.postgres.server_link_cy import ServerLink
     from cython.cimports.shardproxy.pool.pool_cy import Pool
     from cython.cimports.shardproxy.router.route_cy import Route
     from cython.cimports.shardproxy.router.router_cy import Router
 else:
-    from shardproxy.relay.buffer_cy import append, be32, find_zero, now_ns, pointer
+    from shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns, pointer
     from shardproxy.relay.stream_cy import Stream
     from shardproxy.dialects.postgres.server_link_cy import ServerLink
     from shardproxy.pool.pool_cy import Pool
@@ -52,6 +52,10 @@ TERMINATE = ord("X")
 COPY_DATA = ord("d")
 COPY_DONE = ord("c")
 COPY_FAIL = ord("f")
+if not cython.compiled:
+    KNOWN = bytearray(256)
+for kind in (QUERY, PARSE, BIND, EXECUTE, DESCRIBE, CLOSE, SYNC, FLUSH, FUNCTION, TERMINATE, COPY_DATA, COPY_DONE, COPY_FAIL):
+    KNOWN[kind] = 1
 IDLE_STATUS = ord("I")
 
 READ = f.READ
@@ -59,7 +63,6 @@ SPECIAL = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.PROXY_SET | f
 """Flags that need the slow path before the statement is sent."""
 
 SYNC_MESSAGE = b"S\0\0\0\4"
-MESSAGE_BYTES = bytes(byte in b"QPBEDCSHFXdcf" for byte in range(256))
 
 
 class ClientLink(Stream):
@@ -206,7 +209,7 @@ class ClientLink(Stream):
         while n - pos >= 5:
             t = data[pos]
             end = pos + 1 + be32(data, pos + 1)
-            if end < pos + 5 or end - pos > MESSAGE_MAX or MESSAGE_BYTES[t] == 0:
+            if end < pos + 5 or end - pos > MESSAGE_MAX or KNOWN[t] == 0:
                 self.session.violation(t, end - pos)
                 return n
             if end > n:
@@ -217,7 +220,7 @@ class ClientLink(Stream):
                 return -1
             if t == SYNC:
                 if only_closes:
-                    self.session.answer_closes(bytes(data[start:end]))
+                    self.session.answer_closes(cut(data, start, end))
                     return self.scan(data, end, n) if end < n else n
                 self.batch_size = end - start
                 return start
@@ -270,7 +273,7 @@ class ClientLink(Stream):
         while n - pos >= 5:
             t = data[pos]
             end = pos + 1 + be32(data, pos + 1)
-            if MESSAGE_BYTES[t] == 0 or end < pos + 5 or t == TERMINATE:
+            if KNOWN[t] == 0 or end < pos + 5 or t == TERMINATE:
                 self.discarding = 0
                 return pos
             if end > n:
@@ -291,17 +294,17 @@ class ClientLink(Stream):
         """Add one message to what is known of the batch."""
         zero: cython.Py_ssize_t
         if t == QUERY:
-            self.note(self.route_of(bytes(data[pos + 5 : end - 1])))
+            self.note(self.route_of(cut(data, pos + 5, end - 1)))
         elif t == PARSE:
             zero = find_zero(data, pos + 5, end)
             if zero >= 0:
-                self.note(self.route_of(bytes(data[zero + 1 : find_zero(data, zero + 1, end)])))
+                self.note(self.route_of(cut(data, zero + 1, find_zero(data, zero + 1, end))))
             else:
                 self.batch_read = False
         elif t == BIND:
             zero = find_zero(data, pos + 5, end)
             if zero >= 0 and data[zero + 1] != 0:
-                prepared = self.statements.get(bytes(data[zero + 1 : find_zero(data, zero + 1, end)])) if self.statements else None
+                prepared = self.statements.get(cut(data, zero + 1, find_zero(data, zero + 1, end))) if self.statements else None
                 if prepared is not None:
                     self.note(prepared.statement.route)
                 elif not self.routes:
@@ -327,7 +330,7 @@ class ClientLink(Stream):
         self.batch_flags |= flags
         if not flags & READ:
             self.batch_read = False
-        elif route.read_slots:
+        elif route.read_slots and (self.reads_elsewhere or self.write_pool is None):
             self.batch_slots.update(route.read_slots)
         return 0
 
@@ -390,7 +393,7 @@ class ClientLink(Stream):
         t: cython.int
         if self.batch_size > 0:
             if server.holding and self.batch_size <= REPEAT_MAX and self.batch_size <= n - pos:
-                self.repeatable = bytes(data[pos : pos + self.batch_size])
+                self.repeatable = cut(data, pos, pos + self.batch_size)
             else:
                 server.holding = False
             self.batch_size = 0
@@ -405,7 +408,7 @@ class ClientLink(Stream):
                 break
             t = data[pos]
             end = pos + 1 + be32(data, pos + 1)
-            if end < pos + 5 or end - pos > MESSAGE_MAX or MESSAGE_BYTES[t] == 0:
+            if end < pos + 5 or end - pos > MESSAGE_MAX or KNOWN[t] == 0:
                 self.session.violation(t, end - pos)
                 return n
             if server.awaiting > 0 and self.must_wait(t):
@@ -513,7 +516,7 @@ class ClientLink(Stream):
     def query(self, data, pos, end):
         """A simple Query. Returns 0 if it cannot go yet."""
         server: ServerLink = self.server
-        sql = bytes(data[pos + 5 : end - 1])
+        sql = cut(data, pos + 5, end - 1)
         route: Route = self.next_known(sql)
         if route.flags & SPECIAL or route.rewrite is not None:
             known = self.next_route
@@ -540,9 +543,9 @@ class ClientLink(Stream):
         if text_end < 0:
             self.session.violation(PARSE, end - pos)
             return 0
-        sql = bytes(data[zero + 1 : text_end])
+        sql = cut(data, zero + 1, text_end)
         route: Route = self.next_known(sql)
-        body = bytes(data[zero + 1 : end])
+        body = cut(data, zero + 1, end)
         if route.flags & SPECIAL or route.rewrite is not None:
             known = self.next_route
             changed = self.session.special(route, sql, server)
@@ -560,7 +563,7 @@ class ClientLink(Stream):
             server.expect_answer(False, None, b"")
             server.out += b"P" + (len(body) + 5).to_bytes(4, "big") + b"\0" + body
             return 1
-        self.session.prepare(server, bytes(data[pos + 5 : zero]), body, route)
+        self.session.prepare(server, cut(data, pos + 5, zero), body, route)
         return 1
 
     def ensure(self, server, prepared):
@@ -587,7 +590,7 @@ class ClientLink(Stream):
         prepared = None
         if name_end > zero + 1:
             if self.statements is not None:
-                prepared = self.statements.get(bytes(data[zero + 1 : name_end]))
+                prepared = self.statements.get(cut(data, zero + 1, name_end))
             if prepared is not None:
                 self.ensure(server, prepared)
                 self.used(prepared.statement.route)
@@ -612,7 +615,7 @@ class ClientLink(Stream):
         server: ServerLink = self.server
         server.open_cycle = True
         if end - pos > 7 and data[pos + 5] == 83 and self.statements is not None:
-            prepared = self.statements.get(bytes(data[pos + 6 : end - 1]))
+            prepared = self.statements.get(cut(data, pos + 6, end - 1))
             if prepared is not None:
                 self.ensure(server, prepared)
                 name = prepared.statement.name
@@ -633,7 +636,7 @@ class ClientLink(Stream):
                 self.unnamed_route = None
                 server.unnamed_serial = 0
             elif self.statements is not None:
-                self.statements.pop(bytes(data[pos + 6 : end - 1]), None)
+                self.statements.pop(cut(data, pos + 6, end - 1), None)
         server.expect_answer(False, None, None)
         append(server.out, data, pos, end)
         return 0

@@ -1,4 +1,5 @@
 from shardproxy.pool.counters_cy cimport Counters
+from shardproxy.pool.link_cy cimport Link
 from shardproxy.pool.pool_cy cimport Pool
 from shardproxy.relay.stream_cy cimport Stream
 
@@ -26,7 +27,7 @@ cdef int PEEK_WAIT
 cdef int PEEK_GO
 cdef int PEEK_ERROR
 
-cdef class ServerLink(Stream):
+cdef class ServerLink(Link):
     cdef public Stream client
     cdef public object owner
     cdef public Pool pool
@@ -44,11 +45,9 @@ cdef class ServerLink(Stream):
     cdef public bint on_primary
     cdef public bint failed
     cdef public bint delivered
-    cdef public bint parked
     cdef public int flags
     cdef public list write_slots
     cdef public dict prepared
-    cdef public object settings
     cdef public object parameters
     cdef public long unnamed_serial
     cdef public object collector
@@ -62,16 +61,12 @@ cdef class ServerLink(Stream):
     cdef public object borrower
     cpdef bint mid_message(self)
     cdef public object fatal_fields
-    cdef public int cancels
     cdef public long long started_ns
-    cdef public long long connected_ns
-    cdef public long long released_ns
     cdef public long long linked_ns
     cdef public unsigned int backend_pid
     cdef public bytes backend_secret
     cdef public object address
     cdef public object last_writer
-    cdef public bint retiring
     cdef Counters counters
     cdef bytearray rest
     cdef Py_ssize_t skip

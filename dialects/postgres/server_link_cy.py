@@ -15,11 +15,11 @@ from collections import deque
 import cython
 
 if cython.compiled:
-    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, now_ns, pointer
-    from cython.cimports.shardproxy.relay.stream_cy import Stream
+    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, now_ns, pointer
+    from cython.cimports.shardproxy.pool.link_cy import Link
 else:
-    from shardproxy.relay.buffer_cy import append, be32, now_ns, pointer
-    from shardproxy.relay.stream_cy import Stream
+    from shardproxy.relay.buffer_cy import append, be32, cut, now_ns, pointer
+    from shardproxy.pool.link_cy import Link
 
 from shardproxy import limits
 
@@ -58,11 +58,11 @@ PEEK_GO = 1
 PEEK_ERROR = 2
 
 
-class ServerLink(Stream):
+class ServerLink(Link):
     """One connection to a database server. ``events`` is the slow path: see ``ServerEvents`` in session.py."""
 
     def __init__(self, pump, sock):
-        Stream.__init__(self, pump, sock)
+        Link.__init__(self, pump, sock)
         self.client = None
         self.owner = None
         self.pool = None
@@ -80,11 +80,9 @@ class ServerLink(Stream):
         self.on_primary = True
         self.failed = False
         self.delivered = False
-        self.parked = False
         self.flags = 0
         self.write_slots = []
         self.prepared = {}
-        self.settings = None
         self.parameters = None
         self.unnamed_serial = 0
         self.collector = None
@@ -97,16 +95,12 @@ class ServerLink(Stream):
         self.id = 0
         self.borrower = None
         self.fatal_fields = None
-        self.cancels = 0
         self.started_ns = 0
-        self.connected_ns = now_ns()
-        self.released_ns = self.connected_ns
         self.linked_ns = 0
         self.backend_pid = 0
         self.backend_secret = b""
         self.address = None
         self.last_writer = None
-        self.retiring = False
         self.rest = bytearray()
         self.skip = 0
 
@@ -144,7 +138,7 @@ class ServerLink(Stream):
                 if peeked == PEEK_ERROR:
                     self.events.repeat(self)
             if self.mode == M_INTERNAL or self.mode == M_IDLE:
-                rest = bytes(data[done:n])
+                rest = cut(data, done, n)
                 self.events.collect(self, rest)
                 return 0
             used = self.scan(data + done, n - done) if cython.compiled else self.scan(data[done:], n - done)
@@ -301,7 +295,7 @@ class ServerLink(Stream):
             self.counters.error_count += 1
             if data[pos + 5] == 83 and data[pos + 6] == 69:  # severity 'E...': ERROR
                 return True
-        return self.events.message(self, t, bytes(data[pos + 5 : end]))
+        return self.events.message(self, t, cut(data, pos + 5, end))
 
     def peek(self, data, n):
         """Look for the first message that tells whether a held read succeeded, without side effects."""
@@ -312,7 +306,7 @@ class ServerLink(Stream):
             if t == ERROR:
                 if n - pos < 1 + be32(data, pos + 1):
                     return PEEK_WAIT
-                return PEEK_ERROR if self.events.repeatable(self, bytes(data[pos + 5 : pos + 1 + be32(data, pos + 1)])) else PEEK_GO
+                return PEEK_ERROR if self.events.repeatable(self, cut(data, pos + 5, pos + 1 + be32(data, pos + 1))) else PEEK_GO
             if t != PARSED and t != 50 and t != 84 and t != 116 and t != 110 and t != NOTICE and t != PARAMETER:
                 return PEEK_GO
             pos += 1 + be32(data, pos + 1)

@@ -6,10 +6,16 @@ Invariants:
 * Clients wait first come, first served; nobody waits while a connection is idle (unless the pool is paused).
 """
 
-import time
 from collections import deque
 
 import cython
+
+if cython.compiled:
+    from cython.cimports.shardproxy.pool.link_cy import Link
+    from cython.cimports.shardproxy.relay.buffer_cy import now_ns
+else:
+    from shardproxy.pool.link_cy import Link
+    from shardproxy.relay.buffer_cy import now_ns
 
 __all__ = ["Pool"]
 
@@ -46,11 +52,13 @@ class Pool:
         """A connection for ``client``; or None, then ``client.granted`` is called later."""
         last: cython.Py_ssize_t = len(self.idle) - 1
         position: cython.Py_ssize_t
+        link: Link
         if last >= 0 and not self.paused:
             self.assigned += 1
             wanted = client.settings
             for position in range(last, max(-1, last - LOOK_BACK), -1):
-                if self.idle[position].settings is wanted:
+                link = self.idle[position]
+                if link.settings is wanted:
                     return self.idle.pop(position)
             if len(self.links) + self.opening < self.size:
                 self.open_more(1)  # for the next time: a connection for these settings
@@ -86,23 +94,24 @@ class Pool:
 
     def release(self, server):
         """A connection is free, clean, and outside a transaction: to the next who waits, else idle."""
-        if server.closed:
+        link: Link = server
+        if link.closed:
             return
-        if server.cancels:
-            server.parked = True
+        if link.cancels:
+            link.parked = True
             return
-        if server.retiring:
+        if link.retiring:
             server.close()
             self.forget(server)
             return
         if not self.paused:
-            while self.waiters:
+            while len(self.waiters) > 0:
                 client = self.waiters.popleft()
                 if not client.closed:
                     self.assigned += 1
                     client.granted(server)
                     return
-        server.released_ns = time.monotonic_ns()
+        link.released_ns = now_ns()
         self.idle.append(server)
 
     def forget(self, server):

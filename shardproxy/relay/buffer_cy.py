@@ -9,9 +9,10 @@ import cython
 
 if cython.compiled:
     from cython.cimports.cpython.bytearray import PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+    from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
     from cython.cimports.libc.string import memchr, memcpy
 
-__all__ = ["append", "be16", "be32", "find_zero", "now_ns", "pointer"]
+__all__ = ["append", "be16", "be32", "cut", "find_zero", "now_ns", "pointer"]
 
 
 def append(out, data, start, end):
@@ -44,6 +45,13 @@ def be16(data, pos):
     if cython.compiled:
         return (cython.cast(cython.uint, data[pos]) << 8) | cython.cast(cython.uint, data[pos + 1])
     return int.from_bytes(data[pos : pos + 2], "big")
+
+
+def cut(data, start, end):
+    """``data[start:end]`` as bytes."""
+    if cython.compiled:
+        return PyBytes_FromStringAndSize(cython.cast(cython.p_const_char, data + start), end - start)
+    return bytes(data[start:end])
 
 
 def find_zero(data, start, end):
