@@ -26,7 +26,9 @@ ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="Configuration 
 @app.command()
 def serve(
     config: ConfigFile,
-    takeover: Annotated[bool, typer.Option(help="Take the listening sockets over from the process that runs now.")] = False,
+    takeover: Annotated[
+        bool, typer.Option(help="Take the listening sockets over from the process that runs now.")
+    ] = False,
 ) -> None:
     """Run the proxy until SIGTERM."""
     from shardproxy.server.serve import serve as run

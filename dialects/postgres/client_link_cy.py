@@ -14,19 +14,19 @@ Invariants:
 import cython
 
 if cython.compiled:
-    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns, pointer
-    from cython.cimports.shardproxy.relay.stream_cy import Stream
     from cython.cimports.shardproxy.dialects.postgres.server_link_cy import ServerLink
     from cython.cimports.shardproxy.pool.pool_cy import Pool
+    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns, pointer
+    from cython.cimports.shardproxy.relay.stream_cy import Stream
     from cython.cimports.shardproxy.router.route_cy import Route
     from cython.cimports.shardproxy.router.router_cy import Router
 else:
-    from shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns, pointer
-    from shardproxy.relay.stream_cy import Stream
     from shardproxy.dialects.postgres.server_link_cy import ServerLink
     from shardproxy.pool.pool_cy import Pool
+    from shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns, pointer
+    from shardproxy.relay.stream_cy import Stream
     from shardproxy.router.route_cy import Route
-    from shardproxy.router.router_cy import Router  # noqa: F401
+    from shardproxy.router.router_cy import Router
 
 from shardproxy import limits
 from shardproxy.router import flags as f
@@ -54,7 +54,21 @@ COPY_DONE = ord("c")
 COPY_FAIL = ord("f")
 if not cython.compiled:
     KNOWN = bytearray(256)
-for kind in (QUERY, PARSE, BIND, EXECUTE, DESCRIBE, CLOSE, SYNC, FLUSH, FUNCTION, TERMINATE, COPY_DATA, COPY_DONE, COPY_FAIL):
+for kind in (
+    QUERY,
+    PARSE,
+    BIND,
+    EXECUTE,
+    DESCRIBE,
+    CLOSE,
+    SYNC,
+    FLUSH,
+    FUNCTION,
+    TERMINATE,
+    COPY_DATA,
+    COPY_DONE,
+    COPY_FAIL,
+):
     KNOWN[kind] = 1
 IDLE_STATUS = ord("I")
 
@@ -227,7 +241,9 @@ class ClientLink(Stream):
             if t == TERMINATE:
                 self.session.terminate()
                 return n
-            if t == COPY_DATA or t == COPY_DONE or t == COPY_FAIL:  # of a COPY that has failed: ignored, as PostgreSQL does
+            if (
+                t == COPY_DATA or t == COPY_DONE or t == COPY_FAIL
+            ):  # of a COPY that has failed: ignored, as PostgreSQL does
                 if pos == start:
                     return self.scan(data, end, n) if end < n else n
             elif t == QUERY or t == FUNCTION:
@@ -304,7 +320,11 @@ class ClientLink(Stream):
         elif t == BIND:
             zero = find_zero(data, pos + 5, end)
             if zero >= 0 and data[zero + 1] != 0:
-                prepared = self.statements.get(cut(data, zero + 1, find_zero(data, zero + 1, end))) if self.statements else None
+                prepared = (
+                    self.statements.get(cut(data, zero + 1, find_zero(data, zero + 1, end)))
+                    if self.statements
+                    else None
+                )
                 if prepared is not None:
                     self.note(prepared.statement.route)
                 elif not self.routes:
@@ -621,7 +641,11 @@ class ClientLink(Stream):
                 name = prepared.statement.name
                 server.out += b"D" + (len(name) + 6).to_bytes(4, "big") + b"S" + name + b"\0"
                 return 0
-        elif end - pos == 7 and data[pos + 5] == 83 and (server.unnamed_serial != self.unnamed_serial or self.unnamed is None):
+        elif (
+            end - pos == 7
+            and data[pos + 5] == 83
+            and (server.unnamed_serial != self.unnamed_serial or self.unnamed is None)
+        ):
             self.session.restore_unnamed(server)
         append(server.out, data, pos, end)
         return 0

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 import struct
-from typing import Any
+from typing import Any, cast
 
 from shardproxy.errors import ServerError
 from shardproxy.session.settings import EMPTY, intern_settings
@@ -76,7 +76,12 @@ async def _next_message(link: ServerLink) -> tuple[int, bytes]:
 
 
 async def connect(
-    pump: Any, address: tuple[str, int, str | None], user: str, database: str, credential: ServerCredential | None, tls: Outgoing
+    pump: Any,
+    address: tuple[str, int, str | None],
+    user: str,
+    database: str,
+    credential: ServerCredential | None,
+    tls: Outgoing,
 ) -> ServerLink:
     """A new connection of ``user`` to ``database`` at ``address`` (host, port, unix folder)."""
     host, port, unix = address
@@ -95,9 +100,13 @@ async def connect(
     return link
 
 
-async def _log_in(link: ServerLink, user: str, database: str, credential: ServerCredential | None, local: bool) -> None:
+async def _log_in(
+    link: ServerLink, user: str, database: str, credential: ServerCredential | None, local: bool
+) -> None:
     binding = server_binding(link.tls) if link.tls is not None else None
-    exchange = ServerAuthentication(user, credential, tls=link.tls is not None, binding=binding, allow_cleartext=local)
+    exchange = ServerAuthentication(
+        user, credential, tls=link.tls is not None, binding=binding, allow_cleartext=local
+    )
     link.write(wire.startup({"user": user, "database": database}))
     parameters: dict[str, str] = {}
     while True:
@@ -130,7 +139,8 @@ async def send_cancel(link: ServerLink, tls: Outgoing, timeout: float = 10.0) ->
 
     PostgreSQL closes it after the signal was sent, so that after this nothing later can be hit.
     """
-    host, port, unix = link.address
+    address: tuple[str, int, str | None] = cast(Any, link).address
+    host, port, unix = address
     async with asyncio.timeout(timeout):
         carrier = ServerLink(link.pump, await open_socket(host, port, unix))
         try:

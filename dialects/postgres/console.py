@@ -17,7 +17,14 @@ from . import wire
 __all__ = ["serve"]
 
 STATEMENT_MAX = 64 * 1024
-TYPES = {"text": (25, -1), "int8": (20, 8), "int4": (23, 4), "float8": (701, 8), "bool": (16, 1), "numeric": (1700, -1)}
+TYPES = {
+    "text": (25, -1),
+    "int8": (20, 8),
+    "int4": (23, 4),
+    "float8": (701, 8),
+    "bool": (16, 1),
+    "numeric": (1700, -1),
+}
 
 
 def _cell(value: object) -> str | None:
@@ -41,7 +48,9 @@ class _Console:
     async def run(self, sql: str) -> dict[str, Any]:
         """What the parent answers."""
         try:
-            return dict(await self.worker.control.call("admin", timeout=None, sql=sql, user=self.user, database=self.database))
+            return dict(
+                await self.worker.control.call("admin", timeout=None, sql=sql, user=self.user, database=self.database)
+            )
         except ControlError as error:
             return {"error": ["58000", str(error), ""]}
 

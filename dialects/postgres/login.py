@@ -91,7 +91,15 @@ async def log_in(arrival: Arrival, worker: Any) -> None:
 def _refuse(link: Any, error: ShardproxyError) -> None:
     if not link.closed:
         state = getattr(error, "sqlstate", "XX000")
-        link.write(wire.error(state, str(error), severity="FATAL", hint=getattr(error, "hint", ""), detail=getattr(error, "detail", "")))
+        link.write(
+            wire.error(
+                state,
+                str(error),
+                severity="FATAL",
+                hint=getattr(error, "hint", ""),
+                detail=getattr(error, "detail", ""),
+            )
+        )
         link.close(True)
 
 
@@ -133,7 +141,9 @@ async def _encryption(link: Any, tls: Any, code: int) -> None:
 
 def _startup(code: int, payload: bytes) -> Startup:
     if code >> 16 != 3:
-        raise ClientError("0A000", f"unsupported frontend protocol {code >> 16}.{code & 0xFFFF}: server supports 3.0 to 3.2")
+        raise ClientError(
+            "0A000", f"unsupported frontend protocol {code >> 16}.{code & 0xFFFF}: server supports 3.0 to 3.2"
+        )
     try:
         parameters = wire.startup_parameters(payload)
     except ValueError as error:
@@ -165,10 +175,10 @@ def _options(text: str) -> dict[str, str]:
         elif word.startswith("--"):
             word = word[2:]
         else:
-            raise ClientError("42601", f'invalid command-line argument for server process: {word}')
+            raise ClientError("42601", f"invalid command-line argument for server process: {word}")
         name, equals, value = word.partition("=")
         if not equals:
-            raise ClientError("42601", f'-c {name} requires a value')
+            raise ClientError("42601", f"-c {name} requires a value")
         found[name.replace("-", "_").lower()] = value
     return found
 
@@ -180,14 +190,18 @@ async def _enter(arrival: Arrival, worker: Any, startup: Startup) -> None:
     link = arrival.link
     tls = arrival.tls
     if tls.required and link.tls is None and arrival.address is not None:
-        raise ClientError("28000", "this proxy accepts only encrypted connections", hint="Connect with sslmode=require.")
+        raise ClientError(
+            "28000", "this proxy accepts only encrypted connections", hint="Connect with sslmode=require."
+        )
     peer = Peer(arrival.address, startup.user, startup.database, link.tls is not None)
     method = worker.hosts.method_for(peer)
     secret = await worker.secret_of(startup.user, startup.database)
     name = client_certificate_name(link.tls) if link.tls is not None else None
     binding = tls.binding if link.tls is not None else None
     certificate = ClientCertificate(name, demanded=tls.names_user and arrival.address is not None)
-    exchange = ClientAuthentication(startup.user, method, secret, salt_key=worker.salt_key, binding=binding, certificate=certificate)
+    exchange = ClientAuthentication(
+        startup.user, method, secret, salt_key=worker.salt_key, binding=binding, certificate=certificate
+    )
     await _exchange(link, exchange, startup)
     if startup.database == worker.admin_database:
         await worker.admin_session(arrival, startup)
@@ -216,11 +230,15 @@ async def _exchange(link: Any, exchange: ClientAuthentication, startup: Startup)
 # -- what it gets ---------------------------------------------------------------------------------------------------
 
 
-async def _join(arrival: Arrival, worker: Any, startup: Startup, exchange: ClientAuthentication, secret: Secret | None) -> None:
+async def _join(
+    arrival: Arrival, worker: Any, startup: Startup, exchange: ClientAuthentication, secret: Secret | None
+) -> None:
     """The database, the parameters, the key; then the relay."""
     link = arrival.link
     if startup.replication not in ("", "false", "off", "no", "0"):
-        raise ClientError("0A000", "replication connections do not go through shardproxy", hint="Connect to the server itself.")
+        raise ClientError(
+            "0A000", "replication connections do not go through shardproxy", hint="Connect to the server itself."
+        )
     session = await worker.open_session(arrival, startup, exchange.server_credential())
     link.settings, link.parameters = await _welcome(session, startup.settings, worker)
     session.baseline = link.settings

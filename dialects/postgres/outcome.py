@@ -58,11 +58,19 @@ def _verdict(server: Any, in_block: bool, in_flight: bool, owed: int) -> tuple[s
         return ("08007", "the connection to the server was lost while COMMIT was in progress: its outcome is unknown",
                 "find out whether the transaction was committed before you repeat it")  # fmt: skip
     if in_block:
-        return "40001", "the connection to the server was lost: the transaction was rolled back", "repeat the transaction"
+        return (
+            "40001",
+            "the connection to the server was lost: the transaction was rolled back",
+            "repeat the transaction",
+        )
     if not server.wrote:
         return "08006", "the connection to the server was lost while a read was in progress", "repeat the statement"
     if owed == 0:
-        return "40001", "the connection to the server was lost before the commit: nothing was changed", "repeat the statements"
+        return (
+            "40001",
+            "the connection to the server was lost before the commit: nothing was changed",
+            "repeat the statements",
+        )
     return ("08007", "the connection to the server was lost while a statement was in progress: its outcome is unknown",
             "find out whether it took effect before you repeat it")  # fmt: skip
 

@@ -74,7 +74,11 @@ class ServerEvents:
             if name in HIDDEN_PARAMETERS:
                 return False
             server.parameters = intern_settings({**server.parameters.values, name: value})
-            return bool(server.owner is not None and server.mode == CLIENT and server.owner.session.parameter(server, name, value))
+            return bool(
+                server.owner is not None
+                and server.mode == CLIENT
+                and server.owner.session.parameter(server, name, value)
+            )
         if kind == 0x45:  # ErrorResponse
             fields = wire.error_fields(payload)
             if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
@@ -116,7 +120,13 @@ class ServerEvents:
         """Run the read in hand again, elsewhere. False: it cannot be."""
         link = server.owner
         batch = link.repeatable if link is not None else None
-        if batch is None or link.closed or link.session.repeats >= REPEATS_MAX or link.session_mode or server.pins is not None:
+        if (
+            batch is None
+            or link.closed
+            or link.session.repeats >= REPEATS_MAX
+            or link.session_mode
+            or server.pins is not None
+        ):
             return False
         link.session.repeats += 1
         link.counters_retry()
@@ -222,7 +232,11 @@ class ServerEvents:
     def lost(self, server: Any, reason: object) -> None:
         """The server closed the connection, or it broke."""
         fields = server.fatal_fields
-        why = fields.get("M", "") if fields else (str(reason) if reason else "the server closed the connection unexpectedly")
+        why = (
+            fields.get("M", "")
+            if fields
+            else (str(reason) if reason else "the server closed the connection unexpectedly")
+        )
         self.database.log_server(server, "lost", why)
         link = server.owner
         collector = server.collector

@@ -15,11 +15,11 @@ from collections import deque
 import cython
 
 if cython.compiled:
-    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, now_ns, pointer
     from cython.cimports.shardproxy.pool.link_cy import Link
+    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, now_ns, pointer
 else:
-    from shardproxy.relay.buffer_cy import append, be32, cut, now_ns, pointer
     from shardproxy.pool.link_cy import Link
+    from shardproxy.relay.buffer_cy import append, be32, cut, now_ns, pointer
 
 from shardproxy import limits
 
@@ -131,7 +131,9 @@ class ServerLink(Link):
         used: cython.Py_ssize_t
         while done < n and not self.closed:
             if self.holding:
-                peeked: cython.int = self.peek(data + done, n - done) if cython.compiled else self.peek(data[done:], n - done)
+                peeked: cython.int = (
+                    self.peek(data + done, n - done) if cython.compiled else self.peek(data[done:], n - done)
+                )
                 if peeked == PEEK_WAIT:
                     break
                 self.holding = False
@@ -306,7 +308,11 @@ class ServerLink(Link):
             if t == ERROR:
                 if n - pos < 1 + be32(data, pos + 1):
                     return PEEK_WAIT
-                return PEEK_ERROR if self.events.repeatable(self, cut(data, pos + 5, pos + 1 + be32(data, pos + 1))) else PEEK_GO
+                return (
+                    PEEK_ERROR
+                    if self.events.repeatable(self, cut(data, pos + 5, pos + 1 + be32(data, pos + 1)))
+                    else PEEK_GO
+                )
             if t != PARSED and t != 50 and t != 84 and t != 116 and t != 110 and t != NOTICE and t != PARAMETER:
                 return PEEK_GO
             pos += 1 + be32(data, pos + 1)

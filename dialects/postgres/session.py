@@ -119,7 +119,9 @@ class PgSession:
             self._announce(server)
             return True
         link.busy = True
-        internal.run(server, wire.query(sql.encode("utf-8", "surrogateescape")), self._adopted, preparing=server.pins is None)
+        internal.run(
+            server, wire.query(sql.encode("utf-8", "surrogateescape")), self._adopted, preparing=server.pins is None
+        )
         return False
 
     def _adopted(self, server: Any, result: internal.Result) -> None:
@@ -333,15 +335,23 @@ class PgSession:
                 return TOKEN_SQL.encode()
             if name == "consistency":
                 return f'SELECT {wire.quote_literal(self.consistency)} AS "shardproxy.consistency"'.encode()
-            return raising("42704", f'unrecognized configuration parameter "shardproxy.{name}"', "known are consistency, token")
+            return raising(
+                "42704", f'unrecognized configuration parameter "shardproxy.{name}"', "known are consistency, token"
+            )
         value = str(route.names[1]) if len(route.names) > 1 and route.names[1] is not None else ""
         if name == "consistency" and value.lower() not in (*CONSISTENCIES, "default", ""):
             return raising("22023", f'invalid value for parameter "shardproxy.consistency": "{value}"',
                            "use database, session, strong or eventual")  # fmt: skip
         if name == "token" and value and value.lower() != "default" and not TOKEN.fullmatch(value):
-            return raising("22023", f'invalid value for parameter "shardproxy.token": "{value}"', "use what SHOW shardproxy.token gave")
+            return raising(
+                "22023",
+                f'invalid value for parameter "shardproxy.token": "{value}"',
+                "use what SHOW shardproxy.token gave",
+            )
         if name not in ("consistency", "token"):
-            return raising("42704", f'unrecognized configuration parameter "shardproxy.{name}"', "known are consistency, token")
+            return raising(
+                "42704", f'unrecognized configuration parameter "shardproxy.{name}"', "known are consistency, token"
+            )
         return sql
 
     def _show_own_names(self, route: Any, server: Any) -> bool:
@@ -349,7 +359,9 @@ class PgSession:
         link = self.link
         statements = link.statements or {}
         names = [str(name).encode() for name in route.names] or list(statements)
-        missing = {name: statements[name].statement for name in names if name in statements and name not in server.own_names}
+        missing = {
+            name: statements[name].statement for name in names if name in statements and name not in server.own_names
+        }
         foreign = [] if route.names else list(server.prepared)
         if not missing and not foreign:
             if route.kind == "DEALLOCATE":
@@ -415,7 +427,9 @@ class PgSession:
     def violation(self, kind: int, length: int) -> None:
         """The client's bytes are not the protocol."""
         known = kind in b"QPBEDCSHFXdcf"
-        self.fatal("08P01", "invalid message length" if known else f"invalid frontend message type {kind}", quiet=True)
+        self.fatal(
+            "08P01", "invalid message length" if known else f"invalid frontend message type {kind}", quiet=True
+        )
 
     def verbatim(self, fields: Mapping[str, str]) -> None:
         """Pass a server's final error on, and close the client's connection as the server would have."""

@@ -86,13 +86,27 @@ def negotiate(version: int, options: Sequence[str]) -> bytes:
 
 
 def _fields(severity: str, sqlstate: str, text: str, detail: str, hint: str, extra: Mapping[str, str]) -> bytes:
-    fields = [("S", severity), ("V", severity), ("C", sqlstate), ("M", text), ("D", detail), ("H", hint), *extra.items()]
+    fields = [
+        ("S", severity),
+        ("V", severity),
+        ("C", sqlstate),
+        ("M", text),
+        ("D", detail),
+        ("H", hint),
+        *extra.items(),
+    ]
     clean = ((code, value.replace("\0", " ")) for code, value in fields if value)
     return b"".join(code.encode() + value.encode("utf-8", "replace") + b"\0" for code, value in clean) + b"\0"
 
 
 def error(
-    sqlstate: str, text: str, *, severity: str = "ERROR", detail: str = "", hint: str = "", extra: Mapping[str, str] = {}
+    sqlstate: str,
+    text: str,
+    *,
+    severity: str = "ERROR",
+    detail: str = "",
+    hint: str = "",
+    extra: Mapping[str, str] = {},
 ) -> bytes:
     """ErrorResponse. ``severity``: ERROR, FATAL or PANIC; ``extra``: further fields by their code letter."""
     return message(b"E", _fields(severity, sqlstate, text, detail, hint, extra))

@@ -1,6 +1,6 @@
 """Running totals of one pool; only ever added to, by one worker. Times in microseconds, traffic in bytes."""
 
-import cython  # noqa: F401
+import cython
 
 __all__ = ["FIELDS", "Counters"]
 

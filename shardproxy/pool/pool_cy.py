@@ -155,5 +155,3 @@ class Pool:
         while self.waiters and self.idle:
             self.release(self.idle.pop())
         self.grow()
-
-

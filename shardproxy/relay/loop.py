@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from contextvars import Context
+from typing import TypeVarTuple, Unpack
 
 from shardproxy.relay.pump_cy import Pump, PumpSelector
 
 __all__ = ["PumpLoop"]
+
+Ts = TypeVarTuple("Ts")
 
 
 class PumpLoop(asyncio.SelectorEventLoop):
@@ -23,10 +26,14 @@ class PumpLoop(asyncio.SelectorEventLoop):
         self.pump: Pump = selector.pump
         super().__init__(selector)
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
+    ) -> asyncio.Handle:
         self.pump.interrupted = True
         return super().call_soon(callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
+    ) -> asyncio.TimerHandle:
         self.pump.interrupted = True
         return super().call_at(when, callback, *args, context=context)

@@ -324,7 +324,7 @@ class Pump:
 
     def dispatch(self, fd, events, ready):
         """To the channel, or into ``ready`` for asyncio."""
-        channel: Channel = self.table[fd] if fd < len(self.table) else None
+        channel: Channel | None = self.table[fd] if fd < len(self.table) else None
         if channel is None:
             ready.append((fd, events))
         else:

@@ -32,7 +32,9 @@ FAILED_FAST = frozenset({"28P01", "28000", "3D000", "42501"})
 class DatabaseRuntime:
     """See the module. ``worker`` gives the loop, the board and the parent; ``dialect`` opens connections."""
 
-    def __init__(self, worker: Any, name: str, entry: Database, config: Config, view: DatabaseView, dialect: Any) -> None:
+    def __init__(
+        self, worker: Any, name: str, entry: Database, config: Config, view: DatabaseView, dialect: Any
+    ) -> None:
         self.worker, self.name, self.dialect = worker, name, dialect
         self.board = worker.board
         self.view = view
@@ -164,7 +166,12 @@ class DatabaseRuntime:
             raise OSError("the server is no longer part of the topology")
         async with asyncio.timeout(self.config.pool.server_connect_timeout or None):
             link = await self.dialect.connect(
-                self.worker.pump, (server.host, server.port, server.unix), user, server.dbname, self.credentials.get(user), self.tls.current
+                self.worker.pump,
+                (server.host, server.port, server.unix),
+                user,
+                server.dbname,
+                self.credentials.get(user),
+                self.tls.current,
             )
         link.pool = pool
         link.events = self.events
@@ -188,7 +195,9 @@ class DatabaseRuntime:
         await self._later(pool)
 
     async def _unreachable(self, pool: Pool, error: Exception) -> None:
-        _log.warning("a server is not reachable", database=self.name, server=pool.key[1], error=str(error) or "timed out")
+        _log.warning(
+            "a server is not reachable", database=self.name, server=pool.key[1], error=str(error) or "timed out"
+        )
         self.worker.suspect(self.name, pool.key[1], str(error) or "timed out")
         await self._later(pool)
 
@@ -249,6 +258,7 @@ class DatabaseRuntime:
 
     def drain_deadline(self, server: Any) -> None:
         """A connection whose client has left must become clean in time."""
+
         def check() -> None:
             if not server.closed and server.client is None and server.mode == 3:
                 self.events.discard(server, "its client left, and its statement did not end in time")

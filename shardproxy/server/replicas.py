@@ -30,7 +30,8 @@ class Replicas:
         database, sticky = self._database, session.sticky
         # asked before the freshness: a write that ends in between is then seen by one of the two
         settled = session.consistency == "eventual" or (
-            session.consistency == "database" and database.board.settled(database.index, slots))
+            session.consistency == "database" and database.board.settled(database.index, slots)
+        )
         candidates = [server for server in self._within_lag() if self._fresh(server, session, slots)]
         if not candidates:
             return None

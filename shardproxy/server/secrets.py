@@ -26,7 +26,7 @@ class Secrets:
     def __init__(self, worker: Any) -> None:
         self._worker = worker
         self._asked: dict[tuple[str, str], tuple[float, Any]] = {}
-        self._dialect = dialects.get("postgres")
+        self._dialect = dialects.serving("postgres")
         self._own = {name: self._parse(name, user) for name, user in worker.config.auth.users.items()}
 
     def _parse(self, name: str, user: Any) -> Any:

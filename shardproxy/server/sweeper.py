@@ -71,7 +71,11 @@ def _waiting(worker: Any, database: Any, pool: Any, now: int) -> None:
 def _client(pool: Any, session: Any, now: int) -> None:
     link, server = session.link, session.link.server
     if server is None:
-        if pool.client_idle_timeout and not link.busy and now - max(link.requested_ns, link.connected_ns) > pool.client_idle_timeout * 1e9:
+        if (
+            pool.client_idle_timeout
+            and not link.busy
+            and now - max(link.requested_ns, link.connected_ns) > pool.client_idle_timeout * 1e9
+        ):
             session.fatal("57P05", "terminating connection due to client_idle_timeout")
         return
     waiting = server.awaiting > 0 or server.open_cycle
@@ -84,5 +88,7 @@ def _client(pool: Any, session: Any, now: int) -> None:
     in_block = server.status != 0x49
     if in_block and not waiting and pool.idle_transaction_timeout and since > pool.idle_transaction_timeout * 1e9:
         session.fatal("25P03", "terminating connection due to idle_transaction_timeout")
-    elif (in_block or waiting) and pool.transaction_timeout and now - server.linked_ns > pool.transaction_timeout * 1e9:
+    elif (
+        (in_block or waiting) and pool.transaction_timeout and now - server.linked_ns > pool.transaction_timeout * 1e9
+    ):
         session.fatal("25P04", "terminating connection due to transaction_timeout")

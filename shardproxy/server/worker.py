@@ -40,12 +40,14 @@ from shardproxy.server.sweeper import sweep_forever
 from shardproxy.server.worker_api import DRAIN_CLIENTS, DRAIN_NOW, DRAIN_SERVERS, WorkerApi, handlers
 from shardproxy.session.statements import Registry
 from shardproxy.topology.board_cy import Board
-from shardproxy.topology.view import DatabaseView, TopologyView
+from shardproxy.topology.view import TopologyView
 
 __all__ = ["Worker", "main"]
 
 _log = get_logger(__name__)
 EXIT_CONTROL_LOST = 3
+DIALECT = "postgres"
+"""Of all listeners in this version."""
 PERMIT_PATIENCE_S = 0.05
 
 
@@ -71,6 +73,7 @@ class Worker:
         self._facts: dict[str, tuple[Mapping[str, Any], int]] = {}
         self._disabled: set[str] = set()
         self._paused: set[str | None] = set()
+        self._tls_loaded = False
         self._numbers = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._topology_changed = asyncio.Event()
@@ -96,7 +99,11 @@ class Worker:
         return connection_id(self.index, self._numbers)
 
     def _bug(self, channel: Any, error: BaseException) -> None:
-        _log.error("a connection was closed because of an internal error", connection=getattr(channel, "id", 0), exc_info=error)
+        _log.error(
+            "a connection was closed because of an internal error",
+            connection=getattr(channel, "id", 0),
+            exc_info=error,
+        )
 
     # -- clients ------------------------------------------------------------------------------------------------
 
@@ -116,7 +123,11 @@ class Worker:
         """Out of descriptors or memory: pause accepting for a moment instead of spinning."""
         _log.error("cannot accept a connection", address=acceptor.address, error=str(error))
         self.loop.remove_reader(acceptor.sock.fileno())
-        self.loop.call_later(0.2, lambda: acceptor in self.acceptors and acceptor.start())
+        self.loop.call_later(0.2, self._accept_again, acceptor)
+
+    def _accept_again(self, acceptor: Acceptor) -> None:
+        if acceptor in self.acceptors:
+            acceptor.start()
 
     def tcp_options(self, sock: socket.socket) -> None:
         """The configured options of clients' sockets."""
@@ -124,7 +135,7 @@ class Worker:
 
     def arrived(self, sock: socket.socket, peer: Peer) -> None:
         """A connection was accepted."""
-        dialect = dialects.get("postgres" if not self._listeners else self._listeners[0][1])
+        dialect = dialects.serving(DIALECT)
         link = dialect.new_client(self.pump, sock)
         link.id = self.next_id()
         link.registry = self.registry
@@ -189,7 +200,9 @@ class Worker:
 
     def _admit(self, database: DatabaseRuntime, user: str, own: Any) -> None:
         allowed = database.entry.users
-        if (allowed is not None and user not in allowed) or (own and own.databases is not None and database.name not in own.databases):
+        if (allowed is not None and user not in allowed) or (
+            own and own.databases is not None and database.name not in own.databases
+        ):
             raise ClientError("42501", f'user "{user}" may not connect to database "{database.name}"')
         if database.name in self._disabled:
             raise ClientError("57P03", f'database "{database.name}" is disabled')
@@ -209,7 +222,9 @@ class Worker:
             return found
         entry = self.config.database_for(name)
         if entry is None:
-            raise ClientError("3D000", f'database "{name}" does not exist', hint="It is not in shardproxy's configuration.")
+            raise ClientError(
+                "3D000", f'database "{name}" does not exist', hint="It is not in shardproxy's configuration."
+            )
         if name not in self.config.databases:
             with contextlib.suppress(ControlError):
                 await self.control.call("need", database=name)
@@ -217,7 +232,7 @@ class Worker:
         if view is None:
             raise ClientError("57P03", f'database "{name}" is not ready yet')
         if name not in self.databases:
-            runtime = DatabaseRuntime(self, name, entry, self.config, view, dialects.get(entry.dialect))
+            runtime = DatabaseRuntime(self, name, entry, self.config, view, dialects.serving(entry.dialect))
             runtime.paused = name in self._paused or None in self._paused
             self.databases[name] = runtime
             if name in self._facts:
@@ -293,7 +308,9 @@ class Worker:
         """A permit for one more server connection of a pool; False if nobody waits for it any more."""
         key = list(pool.key)
         while pool.waiters or not pool.links:
-            waited_ns = time.monotonic_ns() - min((getattr(w, "requested_ns", 0) or time.monotonic_ns() for w in pool.waiters), default=0)
+            waited_ns = time.monotonic_ns() - min(
+                (getattr(w, "requested_ns", 0) or time.monotonic_ns() for w in pool.waiters), default=0
+            )
             reserve_after = self.config.pool.reserve_timeout
             priority = int(bool(pool.waiters) and reserve_after > 0 and waited_ns > reserve_after * 1e9)
             event = self._permits.setdefault(tuple(key), asyncio.Event())
@@ -377,16 +394,17 @@ class Worker:
         from shardproxy.tls import Holder, load_client_tls
 
         settings = self.config.auth.tls
-        alpn = dialects.get("postgres").alpn
+        alpn = dialects.serving(DIALECT).alpn
 
         def load() -> Any:
             return load_client_tls(settings, alpn=alpn, file=str(self.config.source))
 
-        if hasattr(self, "client_tls"):
+        if self._tls_loaded:
             for mistake in self.client_tls.reload(load):
                 _log.error("TLS settings were not reloaded", error=str(mistake))
         else:
-            self.client_tls = Holder(load)
+            self.client_tls: Any = Holder(load)
+            self._tls_loaded = True
 
     async def topology(self, view: Mapping[str, Any]) -> None:
         self.view = TopologyView.from_json(view)
@@ -452,7 +470,9 @@ class Worker:
                 pool.retire_all()
 
     async def wait_close(self, database: str | None) -> None:
-        while any(s.retiring for runtime in self._named(database) for pool in runtime.pools.values() for s in pool.links):
+        while any(
+            s.retiring for runtime in self._named(database) for pool in runtime.pools.values() for s in pool.links
+        ):
             await asyncio.sleep(0.02)
 
     async def drain(self, server_id: str) -> None:
@@ -496,8 +516,10 @@ class Worker:
         """The admin console, for those who may use it."""
         auth = self.config.auth
         if startup.user not in (*auth.admin_users, *auth.stats_users):
-            raise ClientError("42501", f'user "{startup.user}" may not use the admin console', hint="See auth.admin_users.")
-        await dialects.get("postgres").console(arrival, startup, self)
+            raise ClientError(
+                "42501", f'user "{startup.user}" may not use the admin console', hint="See auth.admin_users."
+            )
+        await dialects.serving(DIALECT).console(arrival, startup, self)
 
 
 def _tcp_options(sock: socket.socket, options: Any) -> None:
@@ -509,7 +531,9 @@ def _tcp_options(sock: socket.socket, options: Any) -> None:
 
 
 async def _run(loop: PumpLoop, arguments: argparse.Namespace) -> int:
-    worker = Worker(loop, Board.attach(arguments.board), arguments.index, [tuple(entry) for entry in json.loads(arguments.listen)])
+    worker = Worker(
+        loop, Board.attach(arguments.board), arguments.index, [tuple(entry) for entry in json.loads(arguments.listen)]
+    )
     table = handlers(_Api(worker), WorkerApi)
     worker.control = await Endpoint.over(socket.socket(fileno=arguments.control), table, "parent")
     listening = loop.create_task(worker.control.run())

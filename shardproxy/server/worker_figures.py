@@ -79,7 +79,11 @@ def _servers(worker: Any) -> list[dict[str, Any]]:
         for pool in database.pools.values():
             for server in pool.links:
                 host, port, unix = server.address
-                local = server.sock.getsockname() if not server.closed and unix is None and server.tls is None else ("", 0)
+                local = (
+                    server.sock.getsockname()
+                    if not server.closed and unix is None and server.tls is None
+                    else ("", 0)
+                )
                 rows.append({
                     "id": server.id, "user": pool.key[2], "database": database.name, "server": pool.key[1],
                     "state": _server_state(server, pool), "addr": unix or host, "port": port,
@@ -102,7 +106,9 @@ def _pools(worker: Any) -> list[dict[str, Any]]:
             found[key] = dict.fromkeys(
                 ("cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req", "sv_active", "sv_active_cancel",
                  "sv_being_canceled", "sv_idle", "sv_used", "sv_tested", "sv_login", "maxwait_us"), 0)  # fmt: skip
-            found[key].update(database=database.name, user=user, pool_mode=worker.config.pool_for(database.entry, user).mode)
+            found[key].update(
+                database=database.name, user=user, pool_mode=worker.config.pool_for(database.entry, user).mode
+            )
         return found[key]
 
     for database in worker.databases.values():
