@@ -1,7 +1,7 @@
 """The client side of the relay: from the client's bytes to the server connection that serves them.
 
-A client without a server waits until one *batch* is complete (a Query, or all up to Sync or Flush), decides where it may
-run, takes a server connection, and from then on passes message by message until the transaction is over.
+A client without a server waits until one batch is complete (see batch_cy), decides where it may run, takes a server
+connection, and from then on passes message by message until the transaction is over.
 
 Invariants:
 * Bytes leave ``inbox`` only when they were passed on or answered; while ``busy`` (waiting for a server, or for an
@@ -14,19 +14,23 @@ Invariants:
 import cython
 
 if cython.compiled:
+    from cython.cimports.shardproxy.dialects.postgres.batch_cy import Batching
+    from cython.cimports.shardproxy.dialects.postgres.kinds_cy import (
+        BIND, CLOSE, COPY_DATA, COPY_DONE, COPY_FAIL, DESCRIBE, EXECUTE, FUNCTION, PARSE, QUERY, SYNC, TERMINATE, known,
+    )  # fmt: skip
     from cython.cimports.shardproxy.dialects.postgres.server_link_cy import ServerLink
     from cython.cimports.shardproxy.pool.pool_cy import Pool
     from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns, pointer
-    from cython.cimports.shardproxy.relay.stream_cy import Stream
     from cython.cimports.shardproxy.router.route_cy import Route
-    from cython.cimports.shardproxy.router.router_cy import Router
 else:
+    from shardproxy.dialects.postgres.batch_cy import Batching
+    from shardproxy.dialects.postgres.kinds_cy import (
+        BIND, CLOSE, COPY_DATA, COPY_DONE, COPY_FAIL, DESCRIBE, EXECUTE, FUNCTION, PARSE, QUERY, SYNC, TERMINATE, known,
+    )  # fmt: skip
     from shardproxy.dialects.postgres.server_link_cy import ServerLink
     from shardproxy.pool.pool_cy import Pool
     from shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns, pointer
-    from shardproxy.relay.stream_cy import Stream
     from shardproxy.router.route_cy import Route
-    from shardproxy.router.router_cy import Router
 
 from shardproxy import limits
 from shardproxy.router import flags as f
@@ -35,95 +39,46 @@ __all__ = ["ClientLink"]
 
 OUT_HIGH = limits.OUT_HIGH
 MESSAGE_MAX = limits.MESSAGE_MAX
-BATCH_MAX = 256 * 1024  # a longer batch goes to the primary before it is complete
 REPEAT_MAX = 64 * 1024  # a longer read is not kept for another try
 MODE_CLIENT = 1
 
-QUERY = ord("Q")
-PARSE = ord("P")
-BIND = ord("B")
-EXECUTE = ord("E")
-DESCRIBE = ord("D")
-CLOSE = ord("C")
-SYNC = ord("S")
-FLUSH = ord("H")
-FUNCTION = ord("F")
-TERMINATE = ord("X")
-COPY_DATA = ord("d")
-COPY_DONE = ord("c")
-COPY_FAIL = ord("f")
-if not cython.compiled:
-    KNOWN = bytearray(256)
-for kind in (
-    QUERY,
-    PARSE,
-    BIND,
-    EXECUTE,
-    DESCRIBE,
-    CLOSE,
-    SYNC,
-    FLUSH,
-    FUNCTION,
-    TERMINATE,
-    COPY_DATA,
-    COPY_DONE,
-    COPY_FAIL,
-):
-    KNOWN[kind] = 1
 IDLE_STATUS = ord("I")
 
 READ = f.READ
 SPECIAL = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.PROXY_SET | f.PROXY_SHOW
 """Flags that need the slow path before the statement is sent."""
 
-SYNC_MESSAGE = b"S\0\0\0\4"
 
 
-class ClientLink(Stream):
+class ClientLink(Batching):
     """One client connection after its login. ``session`` is the slow path: see session.py."""
 
     def __init__(self, pump, sock):
-        Stream.__init__(self, pump, sock)
-        self.session = None
+        Batching.__init__(self, pump, sock)
         self.database = None
-        self.router = None
         self.registry = None
         self.server = None
         self.settings = None
         self.parameters = None
         self.busy = False
         self.pumping = False
-        self.statements = None
         self.unnamed = None
-        self.unnamed_route = None
         self.session_mode = False
         self.leaving = False
         self.repeatable = None
-        self.routes = []
-        self.next_route = 0
-        self.batch_flags = 0
-        self.batch_read = False
-        self.batch_flushed = False
-        self.batch_slots = set()
-        self.batch_unknown = False
         self.connected_ns = now_ns()
         self.requested_ns = 0
         self.read_ns = 0
         self.wrote_ns = 0
         self.sticky = None
         self.last_route = None
-        self.write_pool = None
-        self.reads_elsewhere = False
         self.unnamed_serial = -1
         self.force_primary = False
-        self.discarding = 0
         self.pending_error = None
         self.cancel_key = None
         self.arrival = None
         self.console = None
         self.id = 0
-        self.body = 0
-        self.batch_size = 0
 
     def set_counters(self, counters):
         self.counters = counters
@@ -202,157 +157,11 @@ class ClientLink(Stream):
             self.pumping = False
         return pos
 
-    # -- without a server: understand one batch ------------------------------------------------------------------
-
-    def scan(self, data, pos, n):
-        """Look at one batch from ``pos``. Returns -1 if it is incomplete; else the position from which it is to be
-        forwarded, which is past what could be answered without a server (maybe ``n``)."""
-        start: cython.Py_ssize_t = pos
-        end: cython.Py_ssize_t
-        t: cython.int
-        only_closes: cython.bint = True
-        if len(self.routes) > 0:
-            self.routes.clear()
-        self.next_route = 0
-        self.batch_flags = 0
-        self.batch_read = True
-        self.batch_flushed = False
-        self.batch_unknown = False
-        if len(self.batch_slots) > 0:
-            self.batch_slots.clear()
-        while n - pos >= 5:
-            t = data[pos]
-            end = pos + 1 + be32(data, pos + 1)
-            if end < pos + 5 or end - pos > MESSAGE_MAX or KNOWN[t] == 0:
-                self.session.violation(t, end - pos)
-                return n
-            if end > n:
-                if n - start > BATCH_MAX and t != QUERY and t != PARSE:
-                    self.batch_read = False  # too long to wait for its end: the primary serves anything
-                    self.batch_size = 0
-                    return start
-                return -1
-            if t == SYNC:
-                if only_closes:
-                    self.session.answer_closes(cut(data, start, end))
-                    return self.scan(data, end, n) if end < n else n
-                self.batch_size = end - start
-                return start
-            if t == TERMINATE:
-                self.session.terminate()
-                return n
-            if (
-                t == COPY_DATA or t == COPY_DONE or t == COPY_FAIL
-            ):  # of a COPY that has failed: ignored, as PostgreSQL does
-                if pos == start:
-                    return self.scan(data, end, n) if end < n else n
-            elif t == QUERY or t == FUNCTION:
-                only_closes = False
-                self.scan_one(t, data, pos, end, n)
-                self.batch_size = end - start
-                return start
-            elif t == FLUSH:
-                if pos == start:
-                    return self.scan(data, end, n) if end < n else n
-                self.batch_flushed = True
-                if only_closes:
-                    self.batch_read = False
-                self.batch_size = end - start
-                return start
-            elif t != CLOSE:
-                only_closes = False
-                self.scan_one(t, data, pos, end, n)
-            pos = end
-            if pos - start > BATCH_MAX:
-                self.batch_read = False
-                self.batch_size = 0
-                return start
-        return -1
+    # -- from batch to server --------------------------------------------------------------------
 
     def counters_retry(self):
         """A read runs again."""
         self.counters.retry_count += 1
-
-    def skip_batch(self, extended=False):
-        """Drop the batch in hand (``extended``: what is left of it, up to its Sync) and say ReadyForQuery after it."""
-        self.discarding = 2 if extended else 1
-        self.resume()
-
-    def discard(self, data, pos, n):
-        """Drop messages to the end of the batch; returns the new position, -1 if more is needed."""
-        end: cython.Py_ssize_t
-        t: cython.int
-        if self.body > 0:
-            end = self.body if self.body < n - pos else n - pos
-            self.body -= end
-            pos += end
-        while n - pos >= 5:
-            t = data[pos]
-            end = pos + 1 + be32(data, pos + 1)
-            if KNOWN[t] == 0 or end < pos + 5 or t == TERMINATE:
-                self.discarding = 0
-                return pos
-            if end > n:
-                if t == SYNC or t == QUERY or t == FUNCTION:
-                    return pos
-                self.body = end - n
-                self.discarding = 2
-                return n
-            pos = end
-            if t == SYNC or (self.discarding == 1 and (t == QUERY or t == FUNCTION)):
-                self.discarding = 0
-                self.session.answer_closes(SYNC_MESSAGE)
-                return pos
-            self.discarding = 2
-        return pos
-
-    def scan_one(self, t, data, pos, end, n):
-        """Add one message to what is known of the batch."""
-        zero: cython.Py_ssize_t
-        if t == QUERY:
-            self.note(self.route_of(cut(data, pos + 5, end - 1)))
-        elif t == PARSE:
-            zero = find_zero(data, pos + 5, end)
-            if zero >= 0:
-                self.note(self.route_of(cut(data, zero + 1, find_zero(data, zero + 1, end))))
-            else:
-                self.batch_read = False
-        elif t == BIND:
-            zero = find_zero(data, pos + 5, end)
-            if zero >= 0 and data[zero + 1] != 0:
-                prepared = (
-                    self.statements.get(cut(data, zero + 1, find_zero(data, zero + 1, end)))
-                    if self.statements
-                    else None
-                )
-                if prepared is not None:
-                    self.note(prepared.statement.route)
-                elif not self.routes:
-                    self.batch_read = False
-            elif not self.routes:
-                if self.unnamed_route is not None:
-                    self.note(self.unnamed_route)
-                else:
-                    self.batch_read = False
-        elif t == FUNCTION:
-            self.batch_read = False
-        return 0
-
-    def route_of(self, sql):
-        """The route of a text; kept, so that forwarding does not look it up again."""
-        route: Route = self.router.route(sql)
-        self.routes.append(route)
-        return route
-
-    def note(self, route):
-        """One more statement in the batch."""
-        flags: cython.int = route.flags
-        self.batch_flags |= flags
-        if not flags & READ:
-            self.batch_read = False
-        elif route.read_slots and (self.reads_elsewhere or self.write_pool is None):
-            self.batch_slots.update(route.read_slots)
-        return 0
 
     def link(self):
         """Find a server connection for the batch; false if we must wait."""
@@ -428,7 +237,7 @@ class ClientLink(Stream):
                 break
             t = data[pos]
             end = pos + 1 + be32(data, pos + 1)
-            if end < pos + 5 or end - pos > MESSAGE_MAX or KNOWN[t] == 0:
+            if end < pos + 5 or end - pos > MESSAGE_MAX or not known(t):
                 self.session.violation(t, end - pos)
                 return n
             if server.awaiting > 0 and self.must_wait(t):
@@ -504,13 +313,6 @@ class ClientLink(Stream):
         server.open_cycle = False
         self.counters.query_count += 1
         return 0
-
-    def next_known(self, sql):
-        """The route of the next statement: found by ``scan``, or looked up now."""
-        if self.next_route < len(self.routes):
-            self.next_route += 1
-            return self.routes[self.next_route - 1]
-        return self.router.route(sql)
 
     def used(self, route):
         """A statement is about to run on the server: remember what it may do."""

@@ -1,0 +1,213 @@
+"""What a client sends, understood before a server is taken for it: one *batch* at a time.
+
+A batch is a Query, or all messages up to a Sync (or a Flush).
+Invariants:
+* ``scan`` changes nothing but its own ``batch_*`` fields: an incomplete batch is scanned again when more has come.
+* ``batch_read`` is true only if every statement of the batch is a proven read and the whole batch was seen.
+* While ``discarding`` (a failed batch) messages are dropped up to the end of the batch, which is then answered.
+"""
+
+import cython
+
+if cython.compiled:
+    from cython.cimports.shardproxy.dialects.postgres.kinds_cy import (
+        BIND, CLOSE, COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH, FUNCTION, PARSE, QUERY, SYNC, TERMINATE, known,
+    )  # fmt: skip
+    from cython.cimports.shardproxy.pool.pool_cy import Pool
+    from cython.cimports.shardproxy.relay.buffer_cy import be32, cut, find_zero
+    from cython.cimports.shardproxy.relay.stream_cy import Stream
+    from cython.cimports.shardproxy.router.route_cy import Route
+    from cython.cimports.shardproxy.router.router_cy import Router
+else:
+    from shardproxy.dialects.postgres.kinds_cy import (
+        BIND, CLOSE, COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH, FUNCTION, PARSE, QUERY, SYNC, TERMINATE, known,
+    )  # fmt: skip
+    from shardproxy.relay.buffer_cy import be32, cut, find_zero
+    from shardproxy.relay.stream_cy import Stream
+    from shardproxy.router.route_cy import Route
+
+from shardproxy import limits
+from shardproxy.router import flags as f
+
+__all__ = ["Batching"]
+
+MESSAGE_MAX = limits.MESSAGE_MAX
+BATCH_MAX = 256 * 1024  # a longer batch goes to the primary before it is complete
+READ = f.READ
+SYNC_MESSAGE = b"S\0\0\0\4"
+
+
+class Batching(Stream):
+    """The part of a client connection that understands batches; ``ClientLink`` is the whole."""
+
+    def __init__(self, pump, sock):
+        Stream.__init__(self, pump, sock)
+        self.session = None
+        self.router = None
+        self.statements = None
+        self.unnamed_route = None
+        self.routes = []
+        self.next_route = 0
+        self.batch_flags = 0
+        self.batch_read = False
+        self.batch_flushed = False
+        self.batch_slots = set()
+        self.batch_unknown = False
+        self.batch_size = 0
+        self.body = 0
+        self.discarding = 0
+        self.reads_elsewhere = False
+        self.write_pool = None
+
+    def scan(self, data, pos, n):
+        """Look at one batch from ``pos``. Returns -1 if it is incomplete; else the position from which it is to be
+        forwarded, which is past what could be answered without a server (maybe ``n``)."""
+        start: cython.Py_ssize_t = pos
+        end: cython.Py_ssize_t
+        t: cython.int
+        only_closes: cython.bint = True
+        if len(self.routes) > 0:
+            self.routes.clear()
+        self.next_route = 0
+        self.batch_flags = 0
+        self.batch_read = True
+        self.batch_flushed = False
+        self.batch_unknown = False
+        if len(self.batch_slots) > 0:
+            self.batch_slots.clear()
+        while n - pos >= 5:
+            t = data[pos]
+            end = pos + 1 + be32(data, pos + 1)
+            if end < pos + 5 or end - pos > MESSAGE_MAX or not known(t):
+                self.session.violation(t, end - pos)
+                return n
+            if end > n:
+                if n - start > BATCH_MAX and t != QUERY and t != PARSE:
+                    self.batch_read = False  # too long to wait for its end: the primary serves anything
+                    self.batch_size = 0
+                    return start
+                return -1
+            if t == SYNC:
+                if only_closes:
+                    self.session.answer_closes(cut(data, start, end))
+                    return self.scan(data, end, n) if end < n else n
+                self.batch_size = end - start
+                return start
+            if t == TERMINATE:
+                self.session.terminate()
+                return n
+            if (
+                t == COPY_DATA or t == COPY_DONE or t == COPY_FAIL
+            ):  # of a COPY that has failed: ignored, as PostgreSQL does
+                if pos == start:
+                    return self.scan(data, end, n) if end < n else n
+            elif t == QUERY or t == FUNCTION:
+                only_closes = False
+                self.scan_one(t, data, pos, end, n)
+                self.batch_size = end - start
+                return start
+            elif t == FLUSH:
+                if pos == start:
+                    return self.scan(data, end, n) if end < n else n
+                self.batch_flushed = True
+                if only_closes:
+                    self.batch_read = False
+                self.batch_size = end - start
+                return start
+            elif t != CLOSE:
+                only_closes = False
+                self.scan_one(t, data, pos, end, n)
+            pos = end
+            if pos - start > BATCH_MAX:
+                self.batch_read = False
+                self.batch_size = 0
+                return start
+        return -1
+
+    def skip_batch(self, extended=False):
+        """Drop the batch in hand (``extended``: what is left of it, up to its Sync) and say ReadyForQuery after it."""
+        self.discarding = 2 if extended else 1
+        self.resume()
+
+    def discard(self, data, pos, n):
+        """Drop messages to the end of the batch; returns the new position, -1 if more is needed."""
+        end: cython.Py_ssize_t
+        t: cython.int
+        if self.body > 0:
+            end = self.body if self.body < n - pos else n - pos
+            self.body -= end
+            pos += end
+        while n - pos >= 5:
+            t = data[pos]
+            end = pos + 1 + be32(data, pos + 1)
+            if not known(t) or end < pos + 5 or t == TERMINATE:
+                self.discarding = 0
+                return pos
+            if end > n:
+                if t == SYNC or t == QUERY or t == FUNCTION:
+                    return pos
+                self.body = end - n
+                self.discarding = 2
+                return n
+            pos = end
+            if t == SYNC or (self.discarding == 1 and (t == QUERY or t == FUNCTION)):
+                self.discarding = 0
+                self.session.answer_closes(SYNC_MESSAGE)
+                return pos
+            self.discarding = 2
+        return pos
+
+    def scan_one(self, t, data, pos, end, n):
+        """Add one message to what is known of the batch."""
+        zero: cython.Py_ssize_t
+        if t == QUERY:
+            self.note(self.route_of(cut(data, pos + 5, end - 1)))
+        elif t == PARSE:
+            zero = find_zero(data, pos + 5, end)
+            if zero >= 0:
+                self.note(self.route_of(cut(data, zero + 1, find_zero(data, zero + 1, end))))
+            else:
+                self.batch_read = False
+        elif t == BIND:
+            zero = find_zero(data, pos + 5, end)
+            if zero >= 0 and data[zero + 1] != 0:
+                prepared = (
+                    self.statements.get(cut(data, zero + 1, find_zero(data, zero + 1, end)))
+                    if self.statements
+                    else None
+                )
+                if prepared is not None:
+                    self.note(prepared.statement.route)
+                elif not self.routes:
+                    self.batch_read = False
+            elif not self.routes:
+                if self.unnamed_route is not None:
+                    self.note(self.unnamed_route)
+                else:
+                    self.batch_read = False
+        elif t == FUNCTION:
+            self.batch_read = False
+        return 0
+
+    def route_of(self, sql):
+        """The route of a text; kept, so that forwarding does not look it up again."""
+        route: Route = self.router.route(sql)
+        self.routes.append(route)
+        return route
+
+    def note(self, route):
+        """One more statement in the batch."""
+        flags: cython.int = route.flags
+        self.batch_flags |= flags
+        if not flags & READ:
+            self.batch_read = False
+        elif route.read_slots and (self.reads_elsewhere or self.write_pool is None):
+            self.batch_slots.update(route.read_slots)
+        return 0
+
+    def next_known(self, sql):
+        """The route of the next statement: found by ``scan``, or looked up now."""
+        if self.next_route < len(self.routes):
+            self.next_route += 1
+            return self.routes[self.next_route - 1]
+        return self.router.route(sql)
