@@ -236,7 +236,7 @@ class Worker:
             runtime.paused = name in self._paused or None in self._paused
             self.databases[name] = runtime
             if name in self._facts:
-                runtime.router.set_facts(*self._facts[name])
+                self._route_by(runtime, *self._facts[name])
         return self.databases[name]
 
     async def primary_pool(self, session: Any) -> Pool:
@@ -417,7 +417,13 @@ class Worker:
     async def facts(self, database: str, facts: Mapping[str, Any], epoch: int) -> None:
         self._facts[database] = (facts, epoch)
         if database in self.databases:
-            self.databases[database].router.set_facts(facts, epoch)
+            self._route_by(self.databases[database], facts, epoch)
+
+    def _route_by(self, database: DatabaseRuntime, facts: Mapping[str, Any], epoch: int) -> None:
+        try:
+            database.router.set_facts(facts, epoch)
+        except (KeyError, TypeError, ValueError) as error:  # of another version, during a takeover: nothing is proven then
+            _log.error("facts were not understood", database=database.name, error=repr(error))
 
     async def show(self, what: str) -> list[dict[str, Any]]:
         return worker_figures.show(self, what)
