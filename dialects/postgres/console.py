@@ -1,12 +1,14 @@
 """The admin console on PostgreSQL's protocol: simple queries (psql, exporters) and the extended protocol (drivers).
 
-Invariant: a statement is run by the parent, once; here it is only brought into the protocol's form, all values as text.
+Invariant: a statement is run by the parent, once; here it is only brought into the protocol's form: text, or binary where
+a driver asks for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from shardproxy import __version__
@@ -17,22 +19,44 @@ from . import wire
 __all__ = ["serve"]
 
 STATEMENT_MAX = 64 * 1024
-TYPES = {
-    "text": (25, -1),
-    "int8": (20, 8),
-    "int4": (23, 4),
-    "float8": (701, 8),
-    "bool": (16, 1),
-    "numeric": (1700, -1),
+TYPES = {"text": (25, -1), "int8": (20, 8), "float8": (701, 8), "bool": (16, 1)}
+BINARY: Mapping[str, Callable[[Any], bytes]] = {
+    "text": lambda value: str(value).encode(),
+    "int8": lambda value: struct.pack("!q", int(value)),
+    "float8": lambda value: struct.pack("!d", float(value)),
+    "bool": lambda value: struct.pack("!?", bool(value)),
 }
 
 
-def _cell(value: object) -> str | None:
-    if value is None:
-        return None
+def _text(value: object) -> bytes:
     if isinstance(value, bool):
-        return "t" if value else "f"
-    return str(value)
+        return b"t" if value else b"f"
+    return str(value).encode()
+
+
+def _row(values: Sequence[object], kinds: Sequence[str], binary: Sequence[bool]) -> bytes:
+    cells = [None if value is None else BINARY[kind](value) if wanted else _text(value)
+             for value, kind, wanted in zip(values, kinds, binary, strict=True)]  # fmt: skip
+    return wire.message(
+        b"D",
+        struct.pack("!H", len(cells))
+        + b"".join(
+            b"\xff\xff\xff\xff" if cell is None else struct.pack("!I", len(cell)) + cell for cell in cells
+        ),
+    )
+
+
+def _formats(bind: bytes) -> tuple[int, ...]:
+    """Formats of the results that a Bind asks for, from behind the names of portal and statement."""
+    (count,) = struct.unpack_from("!H", bind)
+    position = 2 + 2 * count
+    (count,) = struct.unpack_from("!H", bind, position)
+    position += 2
+    for _ in range(count):
+        (size,) = struct.unpack_from("!i", bind, position)
+        position += 4 + max(0, size)
+    (count,) = struct.unpack_from("!H", bind, position)
+    return struct.unpack_from(f"!{count}H", bind, position + 2)
 
 
 class _Console:
@@ -41,7 +65,7 @@ class _Console:
     def __init__(self, link: Any, user: str, database: str, worker: Any) -> None:
         self.link, self.user, self.database, self.worker = link, user, database, worker
         self.texts: dict[bytes, str] = {}
-        self.portals: dict[bytes, str] = {}
+        self.portals: dict[bytes, tuple[str, tuple[int, ...]]] = {}
         self.answers: dict[str, dict[str, Any]] = {}
         self.skipping = False
 
@@ -49,23 +73,36 @@ class _Console:
         """What the parent answers."""
         try:
             return dict(
-                await self.worker.control.call("admin", timeout=None, sql=sql, user=self.user, database=self.database)
+                await self.worker.control.call(
+                    "admin", timeout=None, sql=sql, user=self.user, database=self.database
+                )
             )
         except ControlError as error:
             return {"error": ["58000", str(error), ""]}
 
-    def describe(self, answer: dict[str, Any]) -> bytes:
+    def describe(self, answer: dict[str, Any], formats: Sequence[int] = ()) -> bytes:
         """RowDescription or NoData."""
         columns = answer.get("columns") or []
         if not columns:
             return wire.NO_DATA
-        return wire.row_description([(name, *TYPES.get(kind, TYPES["text"])) for name, kind in columns])
+        binary = self.binary(answer, formats)
+        return wire.row_description(
+            [(name, *TYPES[kind], int(wanted)) for (name, kind), wanted in zip(columns, binary, strict=True)]
+        )
 
-    def rows(self, answer: dict[str, Any]) -> bytes:
+    def rows(self, answer: dict[str, Any], formats: Sequence[int] = ()) -> bytes:
         """Notices, rows and the tag."""
         notices = [wire.notice("00000", text) for text in answer.get("notices", ())]
-        rows = [wire.data_row(map(_cell, row)) for row in answer.get("rows", ())]
+        kinds, binary = [kind for _, kind in answer.get("columns") or []], self.binary(answer, formats)
+        rows = [_row(row, kinds, binary) for row in answer.get("rows", ())]
         return b"".join([*notices, *rows, wire.command_complete(answer.get("tag", "SHOW"))])
+
+    @staticmethod
+    def binary(answer: dict[str, Any], formats: Sequence[int]) -> list[bool]:
+        """For each column, whether it is wanted in binary: no formats mean text, one stands for all."""
+        count = len(answer.get("columns") or [])
+        wanted = formats if len(formats) == count else [*formats, 0][:1] * count
+        return [bool(code) for code in wanted]
 
     def error(self, answer: dict[str, Any]) -> bytes:
         sqlstate, text, hint = (*answer["error"], "")[:3]
@@ -85,7 +122,7 @@ class _Console:
         self.link.write(head + self.rows(answer) + wire.ready())
 
     async def extended(self, kind: int, payload: bytes) -> None:
-        """Parse, Bind, Describe, Execute, Close, Sync, Flush. A statement runs at its Describe or Execute, once."""
+        """Parse, Bind, Describe, Execute, Close, Sync, Flush. What changes something runs at its Execute, once."""
         if kind == 0x53:  # S
             self.skipping = False
             self.answers.clear()
@@ -98,27 +135,29 @@ class _Console:
             self.texts[name] = text.decode("utf-8", "replace")
             self.link.write(wire.PARSE_COMPLETE)
         elif kind == 0x42:  # B
-            portal, name, _ = payload.split(b"\0", 2)
-            self.portals[portal] = self.texts.get(name, "")
+            portal, name, rest = payload.split(b"\0", 2)
+            self.portals[portal] = self.texts.get(name, ""), _formats(rest)
             self.link.write(wire.BIND_COMPLETE)
         elif kind == 0x44:  # D
             await self._describe(payload)
         elif kind == 0x45:  # E
-            sql = self.portals.get(payload.split(b"\0", 1)[0], "")
+            sql, formats = self.portals.get(payload.split(b"\0", 1)[0], ("", ()))
             answer = await self._answer(sql)
             if answer is not None:
                 self.answers.pop(sql, None)
-                self.link.write(self.rows(answer))
+                self.link.write(self.rows(answer, formats))
         elif kind == 0x43:  # C
             self.link.write(wire.CLOSE_COMPLETE)
 
     async def _describe(self, payload: bytes) -> None:
         name = payload[1:-1]
-        sql = (self.texts if payload[:1] == b"S" else self.portals).get(name, "")
-        answer = await self._answer(sql)
+        statement = payload[:1] == b"S"
+        sql, formats = (self.texts.get(name, ""), ()) if statement else self.portals.get(name, ("", ()))
+        only_looks = sql.lstrip()[:6].upper().startswith(("SHOW", "SELECT"))
+        answer = await self._answer(sql) if only_looks else {}
         if answer is not None:
-            head = wire.message(b"t", struct.pack("!H", 0)) if payload[:1] == b"S" else b""
-            self.link.write(head + self.describe(answer))
+            head = wire.message(b"t", struct.pack("!H", 0)) if statement else b""
+            self.link.write(head + self.describe(answer, formats))
 
     async def _answer(self, sql: str) -> dict[str, Any] | None:
         if sql not in self.answers:
@@ -162,7 +201,7 @@ async def _talk(console: _Console, worker: Any) -> None:
                 await console.extended(head[0], payload)
             else:
                 raise ProtocolViolation(f"invalid frontend message type {head[0]}")
-    except (ProtocolViolation, ValueError) as error:
+    except (ProtocolViolation, ValueError, struct.error) as error:
         link.write(wire.error("08P01", str(error), severity="FATAL"))
     except (OSError, asyncio.CancelledError):
         pass

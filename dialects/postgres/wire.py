@@ -8,12 +8,12 @@ builders produce exactly one message.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 __all__ = [
     "BIND_COMPLETE", "CANCEL_REQUEST", "CLOSE_COMPLETE", "EMPTY_QUERY", "GSSENC_REQUEST", "NO_DATA", "PARSE_COMPLETE",
     "PROTOCOL_3_0", "PROTOCOL_3_2", "SSL_REQUEST", "SYNC", "TERMINATE", "backend_key", "cancel_request", "close_statement",
-    "command_complete", "copy_fail", "data_row", "error", "error_fields", "message", "negotiate", "notice", "parameter_status",
+    "command_complete", "copy_fail", "error", "error_fields", "message", "negotiate", "notice", "parameter_status",
     "parse", "parse_data_row", "parse_parameter_status", "query", "quote_ident", "quote_literal", "ready", "row_description",
     "split", "startup", "startup_parameters",
 ]  # fmt: skip
@@ -126,18 +126,12 @@ def error_fields(payload: bytes) -> dict[str, str]:
     return fields
 
 
-def row_description(columns: Sequence[tuple[str, int, int]]) -> bytes:
-    """RowDescription in text format; a column is (name, type OID, type size)."""
+def row_description(columns: Sequence[tuple[str, int, int, int]]) -> bytes:
+    """RowDescription; a column is (name, type OID, type size, format)."""
     parts = [struct.pack("!H", len(columns))]
-    for name, oid, size in columns:
-        parts.append(name.encode() + b"\0" + struct.pack("!IHIhiH", 0, 0, oid, size, -1, 0))
+    for name, oid, size, form in columns:
+        parts.append(name.encode() + b"\0" + struct.pack("!IHIhiH", 0, 0, oid, size, -1, form))
     return message(b"T", b"".join(parts))
-
-
-def data_row(values: Iterable[str | None]) -> bytes:
-    """DataRow in text format."""
-    cells = [b"\xff\xff\xff\xff" if v is None else struct.pack("!I", len(b := v.encode())) + b for v in values]
-    return message(b"D", struct.pack("!H", len(cells)) + b"".join(cells))
 
 
 def parse_data_row(payload: bytes) -> list[bytes | None]:
