@@ -22,6 +22,8 @@ class Analysis:
     ``read_slots``: where the tables of a read were last written (``()``: only catalogs or nothing, which still waits
     for writes to unknown tables). ``write_slots``: what the text may change; ``()`` changes no table.
     ``kind``: command word of the first statement, as in the server's command tag. ``hints``: texts of hint comments.
+    ``settings``: names of settings that may have been set for the session and that no server lists, so a probe must ask
+    for each (PostgreSQL: names with a dot). Only with PROBE or PROXY_SET.
     """
 
     flags: int
@@ -30,6 +32,7 @@ class Analysis:
     write_slots: tuple[int, ...] = ()
     statements: int = 1
     names: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     note: str = ""
     rewrite: bytes | None = None

@@ -10,8 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-__all__ = ["ANY_TABLE", "CHANGES_CATALOG", "CHANGES_SESSION", "HARMLESS", "READABLE", "READ_SESSION", "READ_WRITES",
-           "STAYS", "UNKNOWN_TABLE", "WRITES", "WRITE_SESSION", "FactsView", "RelationView"]
+__all__ = [
+    "ANY_TABLE",
+    "CHANGES_CATALOG",
+    "CHANGES_SESSION",
+    "HARMLESS",
+    "HIDES",
+    "READABLE",
+    "READ_SESSION",
+    "READ_WRITES",
+    "STAYS",
+    "UNKNOWN_TABLE",
+    "WRITES",
+    "WRITE_SESSION",
+    "FactsView",
+    "RelationView",
+]
 
 UNKNOWN_TABLE = (0,)
 """Slots of a write that may have changed any table."""
@@ -30,6 +44,9 @@ WRITES = 8
 """May change tables."""
 CHANGES_CATALOG = 16
 """May create, alter or drop tables and functions."""
+
+HIDES = 512
+"""May set a setting of a name that is not known."""
 
 # relations
 READABLE = 32
@@ -80,6 +97,10 @@ class FactsView(Protocol):
     @property
     def risky_relations(self) -> frozenset[str]:
         """Relations with READ_SESSION or READ_WRITES."""
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """Settings that functions may set and that the server does not list (names with a dot)."""
 
     def relation(self, name: str, schema: str | None = None) -> RelationView | None:
         """The relation of that name; None if the catalog has none. Without a schema: all of that name as one."""

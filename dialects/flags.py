@@ -68,6 +68,9 @@ UNPARSED = 1 << 20
 MAYBE_READ = 1 << 21
 """Not certainly a write: a ``replica`` hint makes it a read on the user's responsibility."""
 
+HIDDEN = 1 << 22
+"""May set a setting that the server does not list and whose name is not known, so that no probe can ask for it."""
+
 NAMES = {bit: name for name, bit in list(globals().items()) if name.isupper() and isinstance(bit, int)}
 """Bit -> name, in ascending order of bits."""
 

@@ -4,7 +4,7 @@ It is made from JSON that a dialect's ``catalog_load`` gives; the worker that ro
 
     {"version": 1, "event_triggers": false,
      "relations": [[schema, name, bits, [root, ...], [root, ...] | null], ...],    read roots; write roots or unknown
-     "functions": {name: bits, ...},
+     "functions": {name: bits, ...}, "settings": [name with a dot, ...],
      "operators": {name: bits}, "types": {...}, "attributes": {...}}                the risky ones
 
 Invariant: objects of one name are as one, and the most careful of them decides. Bits: ``shardproxy.dialects.facts``.
@@ -57,6 +57,7 @@ class Facts:
         self.risky_operators: dict[str, int] = dict(data["operators"])
         self.risky_types: dict[str, int] = dict(data["types"])
         self.risky_attributes: dict[str, int] = dict(data["attributes"])
+        self.settings: frozenset[str] = frozenset(data["settings"])
         self._functions: dict[str, int] = dict(data["functions"])
         self._qualified: dict[tuple[str, str], Relation] = {}
         self._named: dict[str, Relation] = {}

@@ -12,6 +12,7 @@ from shardproxy.dialects.flags import (
     DEALLOCATE_ALL,
     EMPTY,
     FOREVER,
+    HIDDEN,
     MAYBE_READ,
     MULTI,
     NAMES,
@@ -30,5 +31,5 @@ from shardproxy.dialects.flags import (
 )
 
 __all__ = ["BEGIN", "BEGIN_READ_ONLY", "COMMIT", "COPY_IN", "COPY_OUT", "DDL", "DEALLOCATE_ALL", "EMPTY", "FOREVER",
-           "MAYBE_READ", "MULTI", "NAMES", "PREPARED_SQL", "PRIMARY", "PROBE", "PROXY_SET", "PROXY_SHOW", "READ",
-           "ROLLBACK", "SEQUENCE_STATE", "TERMINATE", "UNPARSED", "UNPIN", "describe"]
+           "HIDDEN", "MAYBE_READ", "MULTI", "NAMES", "PREPARED_SQL", "PRIMARY", "PROBE", "PROXY_SET", "PROXY_SHOW",
+           "READ", "ROLLBACK", "SEQUENCE_STATE", "TERMINATE", "UNPARSED", "UNPIN", "describe"]

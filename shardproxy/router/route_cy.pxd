@@ -8,4 +8,5 @@ cdef class Route:
     cdef readonly int statements
     cdef readonly object hint
     cdef readonly tuple names
+    cdef readonly tuple settings
     cdef readonly str note

@@ -1,7 +1,7 @@
 # cython: annotation_typing=False
 """Where a statement text may run and what it does to the session. Types of the compiled form are in the ``.pxd``."""
 
-import cython  # noqa: F401
+import cython
 
 from shardproxy.dialects.flags import describe
 
@@ -13,18 +13,21 @@ class Route:
 
     ``flags``: bits of ``router.flags``. ``read_slots``, ``write_slots``: board slots, see ``dialects.base.Analysis``.
     ``rewrite``: text to send in place of the client's, or None. ``kind``: command word of the first statement.
-    ``digest``: for people. ``hint``: ``primary``, ``replica`` or None. ``names``: see the flags that use it.
+    ``settings``: names that a probe must ask for. ``digest``: for people. ``hint``: ``primary``, ``replica`` or None.
+    ``names``: see the flags that use it.
     """
 
     def __init__(self, flags: int, *, kind: str = "", read_slots: tuple[int, ...] = (),
                  write_slots: tuple[int, ...] = (), statements: int = 1, names: tuple[str, ...] = (),
-                 hint: str | None = None, note: str = "", digest: str = "", rewrite: bytes | None = None) -> None:
+                 settings: tuple[str, ...] = (), hint: str | None = None, note: str = "", digest: str = "",
+                 rewrite: bytes | None = None) -> None:
         self.flags = flags
         self.kind = kind
         self.read_slots = read_slots
         self.write_slots = write_slots
         self.statements = statements
         self.names = names
+        self.settings = settings
         self.hint = hint
         self.note = note
         self.digest = digest

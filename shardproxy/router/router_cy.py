@@ -111,7 +111,8 @@ class Router:
         hint, note = hints.parse(analysis.hints)
         flags, read_slots = hints.apply(analysis, hint)
         return Route(flags, kind=analysis.kind, read_slots=read_slots, write_slots=analysis.write_slots,
-                     statements=analysis.statements, names=analysis.names, hint=hint,
+                     statements=analysis.statements, names=analysis.names,
+                     settings=analysis.settings, hint=hint,
                      note="; ".join(filter(None, (analysis.note, note))), digest=text, rewrite=analysis.rewrite)
 
     def cached(self) -> list[Route]:

@@ -21,6 +21,7 @@ class _Known:
 
     event_triggers = False
     risky_relations: frozenset[str] = frozenset()
+    settings: frozenset[str] = frozenset()
 
     def __init__(self, functions: Functions, rows: Rows) -> None:
         self._names = functions.by_name
@@ -60,6 +61,7 @@ def build(rows: Rows, harmless: Collection[str], unreadable: Collection[int]) ->
         "relations": sorted(
             [one.schema, one.name, one.bits, sorted(relations.read_roots(oid)), _sorted(relations.write_roots(oid))]
             for oid, one in relations.all.items()),
+        "settings": sorted(functions.settings),
         "functions": dict(sorted(functions.by_name.items())),
         "operators": dict(sorted(known.risky_operators.items())),
         "types": dict(sorted(known.risky_types.items())),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from shardproxy.dialects.facts import CHANGES_CATALOG, CHANGES_SESSION, HARMLESS, STAYS, WRITES
+from shardproxy.dialects.facts import CHANGES_CATALOG, CHANGES_SESSION, HARMLESS, HIDES, STAYS, WRITES
 from shardproxy.dialects.flags import FOREVER, PROBE
 from shardproxy.dialects.postgres.sql import builtins
 from shardproxy.dialects.postgres.sql.bodies import judge
@@ -19,7 +19,7 @@ from .queries import Rows
 
 __all__ = ["WARNINGS", "Function", "Functions"]
 
-WARNINGS = CHANGES_SESSION | STAYS | WRITES | CHANGES_CATALOG
+WARNINGS = CHANGES_SESSION | STAYS | WRITES | CHANGES_CATALOG | HIDES
 _ANYTHING = CHANGES_SESSION | WRITES
 
 
@@ -39,6 +39,7 @@ class Functions:
 
     def __init__(self, rows: Rows, harmless: Collection[str] = ()) -> None:
         self._harmless = frozenset(harmless)
+        self.settings: set[str] = set()
         self._all: dict[int, Function] = {row["oid"]: self._read(row) for row in rows["functions"]}
         for row in rows["aggregates"]:
             owner = self._all.get(row["aggregate"])
@@ -54,6 +55,7 @@ class Functions:
         elif row["body"] is not None:
             body = judge(str(row["body"]), str(row["language"]))
             bits, uses = body.bits, body.names
+            self.settings |= body.settings
         elif extension is not None and (extension in extensions.CALM or volatility == "i"):
             bits = extensions.EXCEPTIONS.get((str(extension), name), 0)
         else:

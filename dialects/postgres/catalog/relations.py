@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from shardproxy.dialects.facts import (
     CHANGES_CATALOG,
     CHANGES_SESSION,
+    HIDES,
     READ_SESSION,
     READ_WRITES,
     READABLE,
@@ -21,7 +22,7 @@ from shardproxy.dialects.facts import (
     WRITES,
     FactsView,
 )
-from shardproxy.dialects.flags import DDL, FOREVER, PROBE
+from shardproxy.dialects.flags import DDL, FOREVER, HIDDEN, PROBE
 from shardproxy.dialects.postgres.digest_cy import digest
 from shardproxy.dialects.postgres.sql import builtins, effects
 from shardproxy.dialects.postgres.sql.tokens import QUOTED, WORD, tokenise
@@ -33,6 +34,10 @@ __all__ = ["Relation", "Relations", "judge_text"]
 
 FIRST_OF_USERS = 16384
 """OIDs below came with the server."""
+
+
+_PASSED_ON = STAYS | CHANGES_CATALOG | HIDES
+"""Bits that functions and relations share."""
 
 
 @dataclass(slots=True)
@@ -59,11 +64,12 @@ def judge_text(text: str, known: FactsView, server_views: Collection[str]) -> Te
     """Judge a view, a policy, a default or a check. ``server_views``: catalogs and views of the server."""
     key = digest(text.encode("utf-8", "surrogateescape"))
     if key[:1] == b"\0":
-        return Text(CHANGES_SESSION | WRITES, False)
+        return Text(CHANGES_SESSION | WRITES | HIDES, False)
     tokens = tokenise(key)
     found = effects.of_tokens(tokens, known)
     bits = ((CHANGES_SESSION if found.flags & PROBE else 0) | (STAYS if found.flags & FOREVER else 0)
-            | (CHANGES_CATALOG if found.flags & DDL else 0) | (WRITES if found.writes else 0))
+            | (CHANGES_CATALOG if found.flags & DDL else 0) | (HIDES if found.flags & HIDDEN else 0)
+            | (WRITES if found.writes else 0))
     names = {token.text for token in tokens if token.kind in (WORD, QUOTED)}
     return Text(bits, found.harmless and not bits and not any(
         name in server_views and name not in builtins.CATALOGS for name in names))
@@ -113,7 +119,7 @@ class Relations:
         found: dict[str, int] = {}
         for relation in self.all.values():
             bits = (CHANGES_SESSION if relation.bits & (READ_SESSION | WRITE_SESSION) else 0) | (
-                WRITES if relation.bits & READ_WRITES else 0) | relation.bits & (STAYS | CHANGES_CATALOG)
+                WRITES if relation.bits & READ_WRITES else 0) | relation.bits & _PASSED_ON
             if bits:
                 found[relation.name] = found.get(relation.name, 0) | bits
         return found
@@ -153,7 +159,7 @@ class Relations:
         if not found.harmless:
             relation.bits &= ~READABLE
         relation.bits |= ((READ_SESSION if found.bits & CHANGES_SESSION else 0)
-                          | (READ_WRITES if found.bits & WRITES else 0) | found.bits & (STAYS | CHANGES_CATALOG))
+                          | (READ_WRITES if found.bits & WRITES else 0) | found.bits & _PASSED_ON)
 
     def _writes_text(self, relation: Relation, text: str) -> None:
         self._writes(relation, judge_text(text, self._known, self._server_views).bits)
@@ -163,7 +169,7 @@ class Relations:
             relation.bits |= WRITE_SESSION
         if bits & WRITES:
             relation.writes = None
-        relation.bits |= bits & (STAYS | CHANGES_CATALOG)
+        relation.bits |= bits & _PASSED_ON
 
     def _look_at_writes(self) -> None:
         for row in self._rows["triggers"]:
@@ -212,7 +218,7 @@ class Relations:
                             relation.bits &= ~READABLE
                         continue
                     relation.reads |= other.reads
-                    relation.bits |= other.bits & (READ_SESSION | READ_WRITES | STAYS | CHANGES_CATALOG)
+                    relation.bits |= other.bits & (READ_SESSION | READ_WRITES | _PASSED_ON)
                     if relation.kind == "v":
                         relation.bits |= other.bits & WRITE_SESSION
                     if not other.bits & READABLE:
@@ -230,7 +236,7 @@ class Relations:
                 before = (relation.bits, len(relation.writes))
                 writes: set[int] | None = relation.writes
                 for other in [self.all[oid] for oid in relation.writes if oid in self.all]:
-                    relation.bits |= other.bits & (WRITE_SESSION | STAYS | CHANGES_CATALOG)
+                    relation.bits |= other.bits & (WRITE_SESSION | _PASSED_ON)
                     writes = None if writes is None or other.writes is None else writes | other.writes
                 relation.writes = writes
                 changed = changed or writes is None or before != (relation.bits, len(writes))

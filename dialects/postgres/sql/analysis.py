@@ -16,6 +16,7 @@ from shardproxy.dialects.flags import (
     MULTI,
     PREPARED_SQL,
     PROBE,
+    PROXY_SET,
     READ,
     SEQUENCE_STATE,
     UNPARSED,
@@ -63,7 +64,7 @@ def analyse(key: bytes, facts: FactsView | None) -> Analysis:
         found = [_together(found)]
     one = found[0]
     return Analysis(one.flags, one.kind, _bounded(one.read_slots, 1), _bounded(one.write_slots, 0), len(statements),
-                    one.names, tuple(hints), one.note)
+                    one.names, one.settings, tuple(hints), one.note)
 
 
 def _statement(tokens: Sequence[Token], facts: FactsView | None) -> Analysis:
@@ -71,7 +72,9 @@ def _statement(tokens: Sequence[Token], facts: FactsView | None) -> Analysis:
     found = effects.of_tokens(shape.runs, facts, shape.lax) if shape.runs else effects.Effects()
     writes = effects.of_tables(shape.targets, facts, found)
     if shape.kind == "DO":
-        found.add(judge_block(tokens))
+        block = judge_block(tokens)
+        found.add(block.bits, facts)
+        found.settings |= block.settings
     flags = shape.flags | found.flags
     if flags & DDL:
         flags = _ddl(tokens, shape, flags, facts)
@@ -87,7 +90,8 @@ def _statement(tokens: Sequence[Token], facts: FactsView | None) -> Analysis:
             flags |= READ if proof.slots is not None else UNPARSED if proof.unparsed else 0
             read_slots = proof.slots or ()
             return Analysis(flags, shape.kind, read_slots, writes, names=shape.names, note=proof.why)
-    return Analysis(flags, shape.kind, read_slots, writes, names=shape.names)
+    settings = tuple(sorted(found.settings.union(shape.settings))) if flags & (PROBE | PROXY_SET) else ()
+    return Analysis(flags, shape.kind, read_slots, writes, names=shape.names, settings=settings)
 
 
 def _ddl(tokens: Sequence[Token], shape: Shape, flags: int, facts: FactsView | None) -> int:
@@ -110,6 +114,7 @@ def _together(found: Sequence[Analysis]) -> Analysis:
         names = ()                                      # one of them may mean any name
     return Analysis(flags, found[0].kind, _union(one.read_slots for one in found),
                     _union(one.write_slots for one in found), names=names,
+                    settings=tuple(sorted({name for one in found for name in one.settings})),
                     note="; ".join(filter(None, (one.note for one in found))))
 
 

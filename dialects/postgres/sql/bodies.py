@@ -9,15 +9,15 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from shardproxy.dialects.facts import CHANGES_CATALOG, CHANGES_SESSION, STAYS, WRITES
-from shardproxy.dialects.flags import FOREVER
+from shardproxy.dialects.facts import CHANGES_CATALOG, CHANGES_SESSION, HIDES, STAYS, WRITES
+from shardproxy.dialects.flags import FOREVER, HIDDEN
 from shardproxy.dialects.postgres.digest_cy import digest
 
 from . import builtins
 from .calls import calls
 from .ddl import dropped_relations, is_temp_schema
 from .effects import set_config_flags
-from .settings import unquote
+from .settings import setting_at, unquote
 from .shape import name_at, word
 from .tokens import ESCAPED, LITERAL, OPERATOR, QUOTED, WORD, Token, tokenise
 
@@ -43,14 +43,20 @@ _ANYWHERE = {
 }
 _TEMPORARY = ("temp", "temporary")
 _DDL_IN_TEXT = re.compile(r"\b(?:create|alter|drop)\s", re.IGNORECASE)
+_SETS_IN_TEXT = re.compile(r"set_config|\bset\s+(?:session\s+)?(?:%|'|[\w\"]+\.)", re.IGNORECASE)
+_EXECUTES_ARGUMENT = re.compile(r"\bexecute\s+\$\d", re.IGNORECASE)
 _SHARED_DICTIONARY = re.compile(r"\b(?:GD|SD|_SHARED|global|globals)\b")
 
 
 class Body(NamedTuple):
-    """``bits``: what its own statements do. ``names``: what it may call or touch, to be judged by whoever knows."""
+    """``bits``: what its own statements do. ``names``: what it may call or touch, to be judged by whoever knows.
+
+    ``settings``: names with a dot that it sets for the session.
+    """
 
     bits: int
-    names: frozenset[str]
+    names: frozenset[str] = frozenset()
+    settings: frozenset[str] = frozenset()
 
 
 def judge(text: str, language: str) -> Body:
@@ -58,38 +64,42 @@ def judge(text: str, language: str) -> Body:
     if language not in ("sql", "plpgsql"):
         stays = STAYS if _SHARED_DICTIONARY.search(text) else 0
         ddl = CHANGES_CATALOG if _DDL_IN_TEXT.search(text) else 0
-        return Body(_ANYTHING | stays | ddl, frozenset())
+        hides = HIDES if _SETS_IN_TEXT.search(text) else 0
+        return Body(_ANYTHING | stays | ddl | hides)
     key = digest(text.encode("utf-8", "surrogateescape"))
     if key[:1] == b"\0":
-        return Body(_ANYTHING, frozenset())
+        return Body(_ANYTHING | HIDES)
     tokens = tokenise(key)
     bits = _bits(tokens)
-    if any(token == (WORD, "execute") for token in tokens) and _DDL_IN_TEXT.search(text):
-        bits |= CHANGES_CATALOG
+    if (WORD, "execute") in tokens:
+        bits |= CHANGES_CATALOG if _DDL_IN_TEXT.search(text) else 0
+        bits |= HIDES if _SETS_IN_TEXT.search(text) or _EXECUTES_ARGUMENT.search(text) else 0
     names = {token.text for token in tokens if token.kind in (WORD, QUOTED)}
-    if "set_config" in names and not _sets_session(tokens):
-        names.discard("set_config")
-    return Body(bits, frozenset(names))
+    settings = {name for i in range(len(tokens)) if tokens[i] == (WORD, "set") and word(tokens, i + 1) != "local"
+                and "." in (name := setting_at(tokens, i + 1 + (word(tokens, i + 1) == "session"))[0])}
+    if "set_config" in names:
+        found = [set_config_flags(tokens, call.at) for call in calls(tokens) if call.name == "set_config"]
+        settings.update(name for _, named in found for name in named)
+        bits |= HIDES if any(flags & HIDDEN for flags, _ in found) or not found else 0
+        if found and not any(flags for flags, _ in found):
+            names.discard("set_config")                     # all are local
+    return Body(bits, frozenset(names), frozenset(settings))
 
 
-def _sets_session(tokens: Sequence[Token]) -> bool:
-    """Whether some set_config lasts longer than the transaction, as far as can be seen."""
-    found = [call.at for call in calls(tokens) if call.name == "set_config"]
-    return not found or any(set_config_flags(tokens, at) for at in found)
-
-
-def judge_block(tokens: Sequence[Token]) -> int:
-    """Bits of a DO statement; who may run one anyway is probed, so only what stays or is DDL counts."""
+def judge_block(tokens: Sequence[Token]) -> Body:
+    """Judge a DO statement."""
     bodies = [unquote(token.text) for token in tokens if token.kind == LITERAL]
     language = next((tokens[i + 1].text for i in range(len(tokens) - 1) if word(tokens, i) == "language"), "plpgsql")
     bits = _ANYTHING
+    settings: set[str] = set()
     for text in bodies:
         body = judge(text, language)
         bits |= body.bits
+        settings |= body.settings
         if "execute" in body.names:
             bits |= CHANGES_CATALOG
         bits |= STAYS if any(builtins.EFFECTS.get(name, 0) & FOREVER for name in body.names) else 0
-    return bits if bodies else bits | STAYS | CHANGES_CATALOG
+    return Body(bits if bodies else bits | STAYS | CHANGES_CATALOG | HIDES, settings=frozenset(settings))
 
 
 def _bits(tokens: Sequence[Token]) -> int:

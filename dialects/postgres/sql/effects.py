@@ -6,12 +6,13 @@ Invariant: a function or table that is not known may do anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shardproxy.dialects.facts import (
     CHANGES_CATALOG,
     CHANGES_SESSION,
     HARMLESS,
+    HIDES,
     READ_SESSION,
     READ_WRITES,
     STAYS,
@@ -20,7 +21,7 @@ from shardproxy.dialects.facts import (
     WRITES,
     FactsView,
 )
-from shardproxy.dialects.flags import DDL, FOREVER, PREPARED_SQL, PROBE
+from shardproxy.dialects.flags import DDL, FOREVER, HIDDEN, PREPARED_SQL, PROBE
 
 from . import builtins
 from .calls import Call, attributes, calls
@@ -32,21 +33,29 @@ from .tokens import ESCAPED, LITERAL, OPERATOR, QUOTED, WORD, Token
 
 __all__ = ["Effects", "bits_of", "of_tables", "of_tokens", "set_config_flags"]
 
-_ANYTHING = CHANGES_SESSION | WRITES
+_ANYTHING = CHANGES_SESSION | WRITES | HIDES
 
 
 @dataclass(slots=True)
 class Effects:
-    """``harmless``: nothing here keeps a read from running on a replica. ``writes``: may change unknown tables."""
+    """``harmless``: nothing here keeps a read from running on a replica. ``writes``: may change unknown tables.
+
+    ``settings``: names with a dot that may have been set for the session.
+    """
 
     flags: int = 0
     writes: bool = False
     harmless: bool = True
+    settings: set[str] = field(default_factory=set)
 
-    def add(self, bits: int) -> None:
+    def add(self, bits: int, facts: FactsView | None) -> None:
         """Take in the bits of a function or relation that is used."""
         if bits & CHANGES_SESSION:
             self.flags |= PROBE
+            if facts is not None:
+                self.settings |= facts.settings
+        if bits & HIDES:
+            self.flags |= PROBE | HIDDEN
         if bits & STAYS:
             self.flags |= PROBE | FOREVER
         if bits & CHANGES_CATALOG:
@@ -62,9 +71,10 @@ def of_tokens(tokens: Sequence[Token], facts: FactsView | None, lax: bool = Fals
         _call(call, tokens, facts, effects, lax)
     names = {token.text for token in tokens if token.kind in (WORD, QUOTED)}
     if any(token.kind == ESCAPED for token in tokens):
-        effects.add(_ANYTHING)
+        effects.add(_ANYTHING, facts)
     if any(map(is_temp_schema, names)):
-        effects.add(CHANGES_SESSION)
+        effects.flags |= PROBE
+        effects.harmless = False
     if "pg_prepared_statements" in names:
         effects.flags |= PREPARED_SQL
         effects.harmless = False
@@ -89,7 +99,7 @@ def of_tables(targets: Sequence[Name] | None, facts: FactsView | None, effects: 
             slots = UNKNOWN_TABLE
             continue
         if relation.bits & WRITE_SESSION:
-            effects.add(CHANGES_SESSION | relation.bits & (STAYS | CHANGES_CATALOG))
+            effects.add(CHANGES_SESSION | relation.bits & (STAYS | CHANGES_CATALOG | HIDES), facts)
         slots = UNKNOWN_TABLE if slots == UNKNOWN_TABLE or relation.write_slots == UNKNOWN_TABLE else tuple(
             sorted({*slots, *relation.write_slots}))
     return slots
@@ -119,13 +129,17 @@ def _call(call: Call, tokens: Sequence[Token], facts: FactsView | None, effects:
     bits = bits_of(call.name, facts, call.quoted)
     if bits is None:
         alias = call.before and facts is not None and facts.relation(call.before) is not None
-        effects.add(HARMLESS if alias else 0 if lax else _ANYTHING)
+        effects.add(HARMLESS if alias else 0 if lax else _ANYTHING, facts)
         return
     if call.name == "current_setting" and bits == 0 and "." in _first_literal(tokens, call.at):
         bits = HARMLESS                     # a setting of the application, not one of this server
-    effects.add(bits)
-    flags = builtins.EFFECTS.get(call.name, 0)
-    effects.flags |= set_config_flags(tokens, call.at) if call.name == "set_config" else flags
+    effects.add(bits, facts)
+    if call.name == "set_config":
+        flags, setting = set_config_flags(tokens, call.at)
+        effects.flags |= flags
+        effects.settings.update(setting)
+    else:
+        effects.flags |= builtins.EFFECTS.get(call.name, 0)
 
 
 def _risks(tokens: Sequence[Token], names: set[str], facts: FactsView, effects: Effects) -> None:
@@ -133,20 +147,20 @@ def _risks(tokens: Sequence[Token], names: set[str], facts: FactsView, effects: 
     if facts.risky_types:
         for name in names | {"*"}:
             if name in facts.risky_types:
-                effects.add(facts.risky_types[name])
+                effects.add(facts.risky_types[name], facts)
     if facts.risky_attributes:
         for name in attributes(tokens):
             if name in facts.risky_attributes:
-                effects.add(facts.risky_attributes[name])
+                effects.add(facts.risky_attributes[name], facts)
     if facts.risky_operators:
         for symbol, bits in facts.risky_operators.items():
             if any(symbol in token.text for token in tokens if token.kind == OPERATOR):
-                effects.add(bits)
+                effects.add(bits, facts)
     for name in facts.risky_relations & names if facts.risky_relations else ():
         relation = facts.relation(name)
         bits = relation.bits if relation is not None else 0
         effects.add((CHANGES_SESSION if bits & READ_SESSION else 0) | (WRITES if bits & READ_WRITES else 0)
-                    | bits & (STAYS | CHANGES_CATALOG))
+                    | bits & (STAYS | CHANGES_CATALOG | HIDES), facts)
 
 
 def _first_literal(tokens: Sequence[Token], at: int) -> str:
@@ -154,10 +168,17 @@ def _first_literal(tokens: Sequence[Token], at: int) -> str:
     return unquote(tokens[at + 1].text) if at + 1 < len(tokens) and tokens[at + 1].kind == LITERAL else ""
 
 
-def set_config_flags(tokens: Sequence[Token], at: int) -> int:
-    """set_config(name, value, is_local): local is undone by the end of the transaction."""
-    if _first_literal(tokens, at).strip().lower() == "seed":
-        return PROBE | FOREVER
+def set_config_flags(tokens: Sequence[Token], at: int) -> tuple[int, tuple[str, ...]]:
+    """set_config(name, value, is_local): flags, and the setting if the server does not list it.
+
+    A local change is undone by the end of the transaction.
+    """
+    name = _first_literal(tokens, at).strip().lower()
+    if name == "seed":
+        return PROBE | FOREVER, ()
     end = closing(tokens, at)
-    local = end >= 2 and tokens[end - 1] == (WORD, "true") and tokens[end - 2] == (OPERATOR, ",")
-    return 0 if local else PROBE
+    if end >= 2 and tokens[end - 1] == (WORD, "true") and tokens[end - 2] == (OPERATOR, ","):
+        return 0, ()
+    if not name:
+        return PROBE | HIDDEN, ()
+    return PROBE, (name,) if "." in name else ()

@@ -9,7 +9,7 @@ from shardproxy.dialects.flags import FOREVER, PRIMARY, PROBE, PROXY_SET, PROXY_
 from .shape import Shape, word
 from .tokens import LITERAL, OPERATOR, QUOTED, WORD, Token
 
-__all__ = ["RESET", "SET", "SHOW", "modes", "unquote"]
+__all__ = ["RESET", "SET", "SHOW", "modes", "setting_at", "unquote"]
 
 _PROXY = "shardproxy."
 
@@ -62,18 +62,20 @@ def SET(tokens: Sequence[Token]) -> Shape:  # noqa: N802  (named as the command)
     name, end = setting_at(tokens, i)
     if name.startswith(_PROXY):
         names = (name.removeprefix(_PROXY), value_of(tokens[end + 1:]))
-        return Shape("SET", PROXY_SET, (*names, "local") if local else names)
+        if local:
+            return Shape("SET", PROXY_SET, (*names, "local"))
+        return Shape("SET", PROXY_SET, names, settings=(name,))
     if what == "seed":
         return Shape("SET", PROBE | FOREVER)
-    return Shape("SET", 0 if local else PROBE)
+    return Shape("SET", 0 if local else PROBE, settings=(name,) if "." in name and not local else ())
 
 
 def RESET(tokens: Sequence[Token]) -> Shape:  # noqa: N802
     """RESET one setting, the role, or all."""
     name, _ = setting_at(tokens, 1)
     if name.startswith(_PROXY):
-        return Shape("RESET", PROXY_SET, (name.removeprefix(_PROXY), "default"))
-    return Shape("RESET", PROBE | UNPIN)
+        return Shape("RESET", PROXY_SET, (name.removeprefix(_PROXY), "default"), settings=(name,))
+    return Shape("RESET", PROBE | UNPIN, settings=(name,) if "." in name else ())
 
 
 def SHOW(tokens: Sequence[Token]) -> Shape:  # noqa: N802

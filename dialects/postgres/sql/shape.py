@@ -24,6 +24,7 @@ class Shape:
 
     ``runs``: the part whose functions are called; empty if nothing is evaluated. ``query``: that part is a query whose
     rows go to the client (it may be proven a read). ``lax``: a function that is not known is no reason to worry.
+    ``settings``: names with a dot that are set for the session.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Shape:
     runs: Sequence[Token] = ()
     query: bool = False
     lax: bool = False
+    settings: tuple[str, ...] = ()
 
 
 def word(tokens: Sequence[Token], i: int) -> str:

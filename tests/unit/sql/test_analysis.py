@@ -131,7 +131,7 @@ def test_no_reads(sql: str) -> None:
 
 FLAGS = """
                                      | insert into t values (1, now())
-                                     | insert into t (a, b) values (1, $$x$$) on conflict (a) do update set b = excluded.b
+                                     | insert into t (a, b) values (1, $$x$$) on conflict (a) do update set b = 1
                                      | update t set a = nextval('s') where id = $1
                                      | delete from only s.t2 using a where a.id = t2.id
                                      | merge into t using a on t.id = a.id when matched then delete
@@ -189,6 +189,8 @@ PROBE                                | set time zone 'UTC'
 PROBE                                | set session characteristics as transaction read only
 PROBE                                | select set_config('app.user', '42', false)
 PROBE                                | select set_config('app.user', '42', $1)
+PROBE|HIDDEN                         | select set_config($1, $2, false)
+PROBE|HIDDEN                         | select hides()
 PROBE                                | select "set_config"('app.user', '42', 't')
 PROBE                                | select pg_advisory_lock(1)
 PROBE                                | select pg_catalog.pg_try_advisory_lock_shared(1) from t
@@ -201,14 +203,14 @@ PROBE                                | with x as (select 1) select * into tempor
 PROBE                                | declare c cursor with hold for select * from t
 PROBE                                | select sets()
 PROBE                                | select json_array(1)
-PROBE                                | select unknown_function(1)
+PROBE|HIDDEN                         | select unknown_function(1)
 PROBE                                | insert into setting values (1)
 PROBE                                | select * from v_set
 PROBE                                | select t.computed from t
 PROBE                                | select * from pg_temp.x
-PROBE                                | select pg_temp.f()
+PROBE|HIDDEN                         | select pg_temp.f()
 PROBE                                | call loud_proc(1)
-PROBE                                | call unknown_proc(1)
+PROBE|HIDDEN                         | call unknown_proc(1)
 PROBE                                | insert into t select sets()
 PROBE                                | with x as (select sets()) delete from t using x
 PROBE|FOREVER                        | set seed to 0.5
@@ -342,6 +344,18 @@ def test_names(sql: str, names: tuple[str, ...]) -> None:
     assert look(sql).names == names
 
 
+@pytest.mark.parametrize(("sql", "names"), [
+    ("set app.user = '1'", ("app.user",)), ("SET SESSION App.User TO x", ("app.user",)), ("set local app.user = 1", ()),
+    ("set search_path = x", ()), ("reset app.user", ("app.user",)), ("reset all", ()),
+    ("select set_config('App.X', '1', false)", ("app.x",)), ("select set_config('app.x', '1', true)", ()),
+    ("select set_config('search_path', '1', false)", ()), ("select sets()", ("app.user",)), ("select 1", ()),
+    ("set a.b = 1; set c.d = 2", ("a.b", "c.d")), ("set shardproxy.consistency = x", ("shardproxy.consistency",)),
+    ("do $$ begin set x.y = 1; perform set_config('v.w', 'z', false); end $$", ("app.user", "v.w", "x.y")),
+])
+def test_settings_that_no_server_lists(sql: str, names: tuple[str, ...]) -> None:
+    assert look(sql).settings == names
+
+
 @pytest.mark.parametrize(("sql", "kind"), [
     ("select 1", "SELECT"), ("with x as (select 1) insert into t select * from x", "INSERT"),
     ("(values (1))", "SELECT"), ("start transaction", "BEGIN"), ("end", "COMMIT"), ("abort", "ROLLBACK"),
@@ -393,7 +407,7 @@ def test_without_facts_functions_are_suspected() -> None:
         return describe(analyse(digest(sql.encode()), None).flags & ~MAYBE_READ)
 
     assert flags("insert into t values (1, now(), nextval('s'))") == ""
-    assert flags("select mystery(1)") == "PROBE"
+    assert flags("select mystery(1)") == "PROBE|HIDDEN"
     assert analyse(digest(b"insert into t values (1)"), None).write_slots == UNKNOWN_TABLE
 
 
