@@ -368,16 +368,21 @@ class PgSession:
                 for name in names:
                     statements.pop(name, None)
             return True
-        if server.awaiting > 0:
+        if server.awaiting > 0 and not server.open_cycle:
             return False
-        data = b"".join(wire.close_statement(statement.name) for statement in foreign)
+        messages = [wire.close_statement(statement.name) for statement in foreign]
         for name, statement in missing.items():
-            data += wire.close_statement(name) + wire.parse(name, statement.body)
+            messages += [wire.close_statement(name), wire.parse(name, statement.body)]
         for statement in foreign:
             server.prepared.pop(statement, None)
         server.own_names.update(missing)
+        if server.open_cycle:  # in the middle of a pipeline: no Sync of ours may end what the client has begun
+            for message in messages:
+                server.expect(True, None, None)
+                server.out += message
+            return True
         link.busy = True
-        internal.run(server, data + wire.SYNC, self._names_shown)
+        internal.run(server, b"".join(messages) + wire.SYNC, self._names_shown)
         return False
 
     def _names_shown(self, server: Any, result: internal.Result) -> None:
