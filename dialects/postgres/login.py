@@ -23,12 +23,13 @@ from shardproxy.session.settings import Settings, intern_settings
 from shardproxy.tls import client_certificate_name
 
 from . import internal, wire
-from .auth import ClientAuthentication, ClientCertificate, Secret
+from .auth import ALPN, ClientAuthentication, ClientCertificate, Secret
 from .probe import PROBE, read_truth, sync_sql
 
 __all__ = ["Arrival", "Startup", "log_in"]
 
 _log = get_logger(__name__)
+TLS_RECORD = b"\x16"
 PASSWORD_MAX = 64 * 1024
 NOT_SETTINGS = frozenset({"user", "database", "replication", "options"})
 PLAIN_NAME = re.compile(r"[ -~]{0,63}")
@@ -110,6 +111,8 @@ async def _first_packets(arrival: Arrival, worker: Any) -> Startup | None:
     """Requests for encryption and cancel, then the startup packet. None: nothing more is to be done."""
     link = arrival.link
     arrival.tls = worker.client_tls.current
+    if arrival.tls.context is not None and await link.first_byte() == TLS_RECORD:
+        await _direct_tls(link, arrival.tls)
     asked = 0
     while True:
         size, code = struct.unpack("!II", await link.take(8))
@@ -129,13 +132,20 @@ async def _first_packets(arrival: Arrival, worker: Any) -> Startup | None:
         return _startup(code, payload)
 
 
+async def _direct_tls(link: Any, tls: Any) -> None:
+    """TLS from the first byte, without a request for it (PostgreSQL 17): the client must ask for our protocol by ALPN."""
+    await link.start_tls(tls.context, True)
+    if link.tls.selected_alpn_protocol() not in ALPN:
+        raise ProtocolViolation("received direct SSL connection request without ALPN protocol negotiation extension")
+
+
 async def _encryption(link: Any, tls: Any, code: int) -> None:
     if code == wire.GSSENC_REQUEST or tls.context is None or link.tls is not None:
         link.write(b"N")
         return
     if len(link.inbox):
         raise ProtocolViolation("received unencrypted data after SSL request")
-    link.write(b"S")
+    link.sock.send(b"S")  # in clear, before the handshake owns the socket
     await link.start_tls(tls.context, True)
 
 

@@ -133,6 +133,9 @@ class Channel:
         """One ``recv``, handed on."""
         if self.tls is not None:
             return self.read_tls()
+        if self.handshake is not None:
+            self.handshake()
+            return 0
         if cython.compiled:
             got: cython.Py_ssize_t = recv(self.fd, PyByteArray_AS_STRING(self.pump.scratch), CHUNK, 0)
             if got <= 0:

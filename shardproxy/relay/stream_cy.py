@@ -5,6 +5,7 @@ coroutine takes from it; when it is true every byte goes to ``process``.
 """
 
 import asyncio
+import socket
 import ssl
 
 import cython
@@ -30,6 +31,7 @@ class Stream(Channel):
         self.streaming = False
         self.waiter = None
         self.error = None
+        self.first = None
         Channel.__init__(self, pump, sock)
 
     def process(self, data, n):
@@ -88,6 +90,34 @@ class Stream(Channel):
         """From now on bytes go to ``process``; what is in ``inbox`` already goes there first, by the caller."""
         self.streaming = True
         self.resume_reading()
+
+    def look_first(self):
+        """Read nothing until ``first_byte`` has told how the connection begins; called before anything can arrive."""
+        self.handshake = self._look
+
+    def _look(self):
+        try:
+            self.first = self.sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.handshake = None
+            self.fail(error)
+            return
+        self.handshake = None
+        self.pause_reading()
+        if not self.first:
+            self.fail(None)
+        self.wake()
+
+    async def first_byte(self):
+        """The first byte that the peer sends, which stays unread. Raises OSError when the connection ends first."""
+        while self.first is None:
+            await self._wait()
+        if self.error is not None:
+            raise self.error
+        self.resume_reading()
+        return self.first
 
     async def start_tls(self, context, server_side, server_hostname=None):
         """TLS handshake on this connection. Raises ssl.SSLError or OSError."""

@@ -137,6 +137,8 @@ class Worker:
         """A connection was accepted."""
         dialect = dialects.serving(DIALECT)
         link = dialect.new_client(self.pump, sock)
+        if self.client_tls.current.context is not None:
+            link.look_first()
         link.id = self.next_id()
         link.registry = self.registry
         self.links[link.id] = link
