@@ -3,6 +3,8 @@
 Invariants:
 * After ``PROBE``, ``Truth.settings`` are exactly the parameters that differ from what a new connection of this user has,
   ``role`` and ``session_authorization`` among them, and ``Truth.pins`` names everything else that a session holds.
+  ``Truth.defaults`` names those that the session set to just what a new connection has: no startup parameter of the
+  client's holds for them any more.
   (Server connections are opened without parameters, so RESET leads to the same value for every client.)
 * ``sync_sql`` sets every parameter under the session's own first user, who may set what that user had set before;
   role and session authorization come last.
@@ -18,8 +20,8 @@ from .wire import quote_ident, quote_literal
 
 __all__ = ["PROBE", "Truth", "read_truth", "sync_sql"]
 
-PROBE = b"""SELECT 's', name, setting FROM pg_catalog.pg_settings
-WHERE source = 'session' AND setting IS DISTINCT FROM reset_val AND name NOT LIKE 'transaction\\_%'
+PROBE = b"""SELECT CASE WHEN setting IS DISTINCT FROM reset_val THEN 's' ELSE 'd' END, name, setting
+FROM pg_catalog.pg_settings WHERE source = 'session' AND name NOT LIKE 'transaction\\_%'
 UNION ALL SELECT 'r', pg_catalog.current_setting('role'), session_user::text
 UNION ALL SELECT 'p', 'LISTEN', l FROM pg_catalog.pg_listening_channels() l
 UNION ALL SELECT 'p', 'PREPARE', name FROM pg_catalog.pg_prepared_statements WHERE from_sql
@@ -42,6 +44,7 @@ class Truth:
     """What a probe found."""
 
     settings: dict[str, str] = field(default_factory=dict)
+    defaults: set[str] = field(default_factory=set)
     pins: list[str] = field(default_factory=list)
 
 
@@ -59,6 +62,8 @@ def read_truth(rows: list[list[bytes | None]], login_user: str) -> Truth:
                 truth.pins.append(f"setting {name}")
             else:
                 truth.settings[name] = _text(second)
+        elif kind == b"d":
+            truth.defaults.add(_text(first).lower())
         elif kind == b"r":
             if _text(first) not in ("", "none"):
                 truth.settings["role"] = _text(first)

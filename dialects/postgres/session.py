@@ -208,7 +208,7 @@ class PgSession:
             return
         truth = read_truth(result.rows, server.pool.key[2])
         server.settings = intern_settings(truth.settings)
-        wanted = {name: value for name, value in self.baseline.values.items() if name not in truth.settings}
+        wanted = {name: value for name, value in self.baseline.values.items() if name not in truth.defaults}
         link.settings = intern_settings({**wanted, **truth.settings})
         pins = truth.pins + (["session state that cannot be read back"] if self._forever else [])
         server.pins = pins or None
