@@ -18,6 +18,9 @@ class Serves(Protocol):
     name: str
     alpn: tuple[str, ...]
 
+    def warm_up(self) -> None:
+        """Import and try what the first client would otherwise wait for."""
+
     def new_client(self, pump: Any, sock: Any) -> Any:
         """A client connection that has just been accepted."""
 

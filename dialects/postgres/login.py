@@ -19,12 +19,12 @@ from shardproxy import limits
 from shardproxy.errors import ClientError, ProtocolViolation, ServerError, ShardproxyError
 from shardproxy.hosts import Peer
 from shardproxy.log import get_logger
-from shardproxy.session.settings import Settings, intern_settings
+from shardproxy.session.settings import EMPTY, Settings, intern_settings
 from shardproxy.tls import client_certificate_name
 
 from . import internal, wire
 from .auth import ALPN, ClientAuthentication, ClientCertificate, Secret
-from .probe import PROBE, read_truth, sync_sql
+from .probe import sync_sql
 
 __all__ = ["Arrival", "Startup", "log_in"]
 
@@ -330,22 +330,29 @@ async def _welcome(session: Any, raw: dict[str, str], worker: Any) -> tuple[Sett
 
 async def _ask(server: Any, raw: dict[str, str]) -> tuple[Settings, Settings]:
     """Apply the parameters on a server connection and read back what they mean there. ServerError if they are wrong."""
-    wanted = intern_settings(raw)
-    sql = sync_sql(server.settings, wanted)
-    if sql:
-        result = await _run(server, sql.encode("utf-8", "surrogateescape"))
-        if result.error is not None:
-            server.events.discard(server, "startup parameters were refused")
-            raise ServerError(result.error.get("C", "22023"), result.error.get("M", "invalid startup parameter"),
-                              hint=result.error.get("H", ""))  # fmt: skip
-    result = await _run(server, PROBE)
-    if result.error is not None:
-        server.events.discard(server, "probe failed")
-        raise ServerError(result.error.get("C", "08006"), result.error.get("M", "the session could not be prepared"))
-    server.settings = intern_settings(read_truth(result.rows, server.pool.key[2]).settings)
+    if sql := sync_sql(server.settings, EMPTY):
+        await _apply(server, sql)
+    values: dict[str, str] = {}
+    if raw:
+        # each cell before and after: what a parameter was by default, and what its new value is called
+        calls = (f"current_setting({name}, true), set_config({name}, {value}, false)"
+                 for name, value in ((wire.quote_literal(n), wire.quote_literal(v)) for n, v in raw.items()))  # fmt: skip
+        row = (await _apply(server, "SELECT " + ", ".join(calls))).rows[0]
+        cells = ["" if cell is None else cell.decode("utf-8", "surrogateescape") for cell in row]
+        values = {name: new for name, old, new in zip(raw, cells[::2], cells[1::2], strict=True) if new != old}
+    server.settings = intern_settings(values)
     found = (server.settings, server.parameters)
     server.pool.release(server)
     return found
+
+
+async def _apply(server: Any, sql: str) -> internal.Result:
+    result = await _run(server, sql.encode("utf-8", "surrogateescape"))
+    if result.error is not None:
+        server.events.discard(server, "startup parameters were refused")
+        raise ServerError(result.error.get("C", "22023"), result.error.get("M", "invalid startup parameter"),
+                          hint=result.error.get("H", ""))  # fmt: skip
+    return result
 
 
 async def _run(server: Any, sql: bytes) -> internal.Result:

@@ -48,7 +48,7 @@ _log = get_logger(__name__)
 EXIT_CONTROL_LOST = 3
 DIALECT = "postgres"
 """Of all listeners in this version."""
-PERMIT_PATIENCE_S = 0.05
+WILDCARD_DATABASES_MAX = 500
 
 
 class Worker:
@@ -227,10 +227,10 @@ class Worker:
             raise ClientError(
                 "3D000", f'database "{name}" does not exist', hint="It is not in shardproxy's configuration."
             )
-        if name not in self.config.databases:
-            with contextlib.suppress(ControlError):
-                await self.control.call("need", database=name)
         view = self.view.database(name)
+        if name not in self.config.databases:
+            self._make_room()
+            self.control.notify("need", database=name)  # its catalog comes later; until then nothing is a proven read
         if view is None:
             raise ClientError("57P03", f'database "{name}" is not ready yet')
         if name not in self.databases:
@@ -240,6 +240,18 @@ class Worker:
             if name in self._facts:
                 self._route_by(runtime, *self._facts[name])
         return self.databases[name]
+
+    def _make_room(self) -> None:
+        """Names come from clients: databases of the wildcard that nobody uses are forgotten when there are many."""
+        if len(self.databases) < WILDCARD_DATABASES_MAX:
+            return
+        for name, runtime in list(self.databases.items()):
+            if name not in self.config.databases and not runtime.sessions:
+                for pool in runtime.pools.values():
+                    pool.retire_all()
+                del self.databases[name]
+        if len(self.databases) >= WILDCARD_DATABASES_MAX:
+            raise ClientError("53300", "too many databases are in use")
 
     async def primary_pool(self, session: Any) -> Pool:
         """The pool of the primary, waiting up to failover_hold for one. Raises ServerError."""
@@ -365,6 +377,7 @@ class Worker:
     async def start(self, config_json: str, worker_index: int, secrets: Mapping[str, str]) -> None:
         self.salt_key = bytes.fromhex(secrets["boot"])
         await self.reload(config_json)
+        dialects.serving(DIALECT).warm_up()
         for fd, _, address in self._listeners:
             acceptor = Acceptor(self, socket.socket(fileno=fd), address)
             self.acceptors.append(acceptor)
