@@ -28,7 +28,7 @@ IMMUTABLE = _set("""
     daterange_canonical daterange_subdiff decode degrees dense_rank dexp diagonal diameter div dlog1 dlog10
     dround dtrunc encode erf erfc every exp factorial family first_value float4 float8 floor gamma gcd
     generate_subscripts get_bit get_byte hashint4 hashint8 hashtext hashtextextended height host hostmask
-    in_range inet_merge inet_same_family initcap int2 int4 int4inc int4multirange int4range int4range_canonical
+    inet_merge inet_same_family initcap int2 int4 int4inc int4multirange int4range int4range_canonical
     int4range_subdiff int8 int8multirange int8range int8range_canonical int8range_subdiff interval is_normalized
     isclosed isempty isfinite ishorizontal isopen isparallel isperp isvertical json_array_elements
     json_array_elements_text json_array_length json_each json_each_text json_extract_path json_extract_path_text

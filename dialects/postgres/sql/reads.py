@@ -28,6 +28,8 @@ DEPTH_MAX = 100
 
 SLOTS_MAX = 64
 
+_PLAIN_OPERATORS = frozenset("( ) [ ] { } , ; : . .. :: := => * + - / % = < > <= >= <> != ||".split())  # noqa: SIM905
+
 _LITERALS = ("", "1", "1.5", "'x'", "'x'", "'x'", "b'1'", "x'1'")
 
 
@@ -62,9 +64,10 @@ def prove(tokens: Sequence[Token], facts: FactsView) -> Proof:
 
 
 def text_of(tokens: Sequence[Token]) -> str:
-    """SQL for the parser: a plain literal in each slot, and one name for all functions.
+    """SQL for the parser: a plain literal in each slot, one name for all functions, one symbol for rare operators.
 
-    The parser knows what arguments many functions take; lists that the digest has folded would offend it.
+    The parser knows what arguments many functions take; lists that the digest has folded would offend it. What the
+    functions and operators do has been looked at before.
     """
     texts = list(map(_text, tokens))
     for call in calls(tokens):
@@ -78,6 +81,8 @@ def _text(token: Token) -> str:
     if kind == SLOT:
         literal = _LITERALS[ord(text[0])]
         return literal if len(text) == 1 else f"{literal}, {literal}"
+    if kind == OPERATOR and text not in _PLAIN_OPERATORS:
+        return "-"
     if kind == QUOTED:
         return '"' + text.replace('"', '""') + '"'
     return "'x'" if kind == LITERAL and not text[0].isdigit() and text[0] != "." else text

@@ -93,7 +93,8 @@ def test_different(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize("sql", ["select 'a", 'select "a', "select $$a", "select $a$ $b$", "select /* a",
-                                 "select e'\\'", "select 1a", "select 1$", "select $1a", "select $", "select $a b", "select \1", "\0",
+                                 "select e'\\'", "select 1a", "select 1$", "select $1a", "select $", "select $a b",
+                                 "select \1", "\0",
                                  "select $$a$$b", "select x'a", "select u&\"a", "select /* /* */"])
 def test_no_sql_is_its_own_digest(sql: str) -> None:
     assert digest(sql.encode()) == b"\0" + sql.encode()
