@@ -8,6 +8,9 @@ cdef Py_ssize_t MESSAGE_MAX
 cdef Py_ssize_t REPEAT_MAX
 cdef int MODE_CLIENT
 cdef int READ
+cdef int BEGIN
+cdef int MULTI
+cdef int NOT_JUST_BEGIN
 cdef int IDLE_STATUS
 cdef int SPECIAL
 cdef int SLOW

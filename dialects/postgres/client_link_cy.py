@@ -45,6 +45,9 @@ MODE_CLIENT = 1
 IDLE_STATUS = ord("I")
 
 READ = f.READ
+BEGIN = f.BEGIN
+MULTI = f.MULTI
+NOT_JUST_BEGIN = ~(f.BEGIN | f.BEGIN_READ_ONLY | f.PRIMARY)
 SPECIAL = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.PROXY_SET | f.PROXY_SHOW
 """Flags that need the slow path before the statement is sent."""
 
@@ -207,7 +210,10 @@ class ClientLink(Batching):
         server.started_ns = now
         server.failed = False
         server.delivered = False
-        server.holding = self.batch_read and not self.batch_flushed
+        # like a read, a mere BEGIN may run again elsewhere if its server dies before it has answered
+        server.holding = not self.batch_flushed and (
+            self.batch_read or (self.batch_flags & BEGIN != 0 and self.batch_flags & NOT_JUST_BEGIN == 0)
+        )
         if server.settings is not self.settings or server.parameters is not self.parameters:
             if not self.session.adopt(server):
                 return 0
@@ -328,6 +334,8 @@ class ClientLink(Batching):
             self.counters.read_count += 1
         else:
             self.counters.write_count += 1
+            if flags & BEGIN and not flags & MULTI:
+                return 0
             server.wrote = True
             server.last_writer = self.id
             self.session.last_server = server

@@ -63,6 +63,8 @@ def _verdict(server: Any, in_block: bool, in_flight: bool, owed: int) -> tuple[s
             "the connection to the server was lost: the transaction was rolled back",
             "repeat the transaction",
         )
+    if not server.wrote and server.flags & f.BEGIN:
+        return "40001", "the connection to the server was lost before the transaction began", "repeat the transaction"
     if not server.wrote:
         return "08006", "the connection to the server was lost while a read was in progress", "repeat the statement"
     if owed == 0:
