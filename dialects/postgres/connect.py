@@ -7,6 +7,7 @@ closed and ``ServerError`` (the server refused; its own SQLSTATE) or ``OSError``
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 import struct
@@ -26,12 +27,22 @@ __all__ = ["connect", "open_socket", "send_cancel"]
 MESSAGE_MAX = 1 << 20
 
 
+def _family(host: str) -> int | None:
+    """The family of a numeric address, which needs no look-up; None for a name."""
+    try:
+        return socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    except ValueError:
+        return None
+
+
 async def open_socket(host: str, port: int, unix: str | None) -> socket.socket:
     """A connected, non-blocking socket. Tries every address of a name. Raises OSError."""
     loop = asyncio.get_running_loop()
     if unix is not None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         targets: list[tuple[int, Any]] = [(socket.AF_UNIX, f"{unix}/.s.PGSQL.{port}")]
+    elif (family := _family(host)) is not None:
+        targets = [(family, (host, port))]
     else:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         targets = [(family, address) for family, _, _, _, address in found]

@@ -18,8 +18,12 @@ class Proxying:
 
     def warm_up(self) -> None:
         """Import and try what the first client would otherwise wait for."""
-        from . import client_link_cy, connect, console, login, server_events, session  # noqa: F401
+        from sqlglot import parse_one
 
+        from . import client_link_cy, connect, console, login, server_events, session  # noqa: F401
+        from .sql import reads  # noqa: F401
+
+        parse_one("SELECT a FROM t WHERE b = 1", dialect="postgres")
         self.new_router(0).route(b"SELECT a FROM t WHERE b = 1")
 
     def new_client(self, pump: Any, sock: Any) -> Any:
