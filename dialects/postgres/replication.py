@@ -44,7 +44,8 @@ select pg_is_in_recovery(), pg_last_wal_replay_lsn(), (select received_tli from 
 _SHORT_HEADER, _LONG_HEADER = 24, 40
 _NAME = re.compile(r"\bapplication_name=('(?:[^'\\]|\\.)*'|\S+)")
 _BUSY, _NO_DATABASE = "53300", ("3D000", "55000", "42501")
-_FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
+_FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError,
+             asyncpg.InternalClientError)       # of a connection that was lost between the driver's own steps
 
 
 def position_text(position: int) -> str:
