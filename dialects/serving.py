@@ -48,7 +48,7 @@ class Serves(Protocol):
     async def connect(self, pump: Any, address: Any, user: str, database: str, credential: Any, tls: Any) -> Any:
         """A server connection. Raises ServerError or OSError."""
 
-    async def send_cancel(self, link: Any, tls: Any) -> None:
+    async def send_cancel(self, link: Any, tls: Any, timeout: float) -> None:
         """Cancel what a server connection runs."""
 
     def server_tls(self, entry: Any) -> Any:

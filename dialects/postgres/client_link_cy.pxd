@@ -12,6 +12,7 @@ cdef int BEGIN
 cdef int MULTI
 cdef int NOT_JUST_BEGIN
 cdef int IDLE_STATUS
+cdef int SIGNALS
 cdef int SPECIAL
 cdef int SLOW
 

@@ -48,7 +48,8 @@ READ = f.READ
 BEGIN = f.BEGIN
 MULTI = f.MULTI
 NOT_JUST_BEGIN = ~(f.BEGIN | f.BEGIN_READ_ONLY | f.PRIMARY)
-SPECIAL = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.PROXY_SET | f.PROXY_SHOW
+SIGNALS = f.TERMINATE
+SPECIAL = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.PROXY_SET | f.PROXY_SHOW | f.TERMINATE
 """Flags that need the slow path before the statement is sent."""
 
 
@@ -206,8 +207,10 @@ class ClientLink(Batching):
         server.client = self
         server.owner = self
         server.mode = MODE_CLIENT
+        server.session_mode = self.session_mode
         server.linked_ns = now
         server.started_ns = now
+        server.started = True
         server.failed = False
         server.delivered = False
         # like a read, a mere BEGIN may run again elsewhere if its server dies before it has answered
@@ -317,6 +320,9 @@ class ClientLink(Batching):
         server.awaiting += 1
         server.cycle_sent += 1
         server.open_cycle = False
+        if not server.started:
+            server.started = True
+            server.started_ns = now_ns()
         self.counters.query_count += 1
         return 0
 
@@ -414,20 +420,32 @@ class ClientLink(Batching):
             if end <= n:
                 self.session.violation(BIND, end - pos)
             return pos
+        route: Route = None
+        prepared = None
+        if name_end == zero + 1:
+            route = self.unnamed_route
+        elif self.statements is not None:
+            prepared = self.statements.get(cut(data, zero + 1, name_end))
+            if prepared is not None:
+                route = prepared.statement.route
+        aimed = None
+        if route is not None and route.flags & SIGNALS:
+            if end <= n:
+                aimed = self.session.aim(cut(data, pos + 5, end), prepared)
+            if aimed is None:
+                return pos
         self.counters.bind_count += 1
         server.open_cycle = True
-        route: Route
-        prepared = None
-        if name_end > zero + 1:
-            if self.statements is not None:
-                prepared = self.statements.get(cut(data, zero + 1, name_end))
-            if prepared is not None:
-                self.ensure(server, prepared)
-                self.used(prepared.statement.route)
-        else:
-            self.used(self.unnamed_route)
+        if prepared is not None:
+            self.ensure(server, prepared)
+            self.used(route)
+        elif name_end == zero + 1:
+            self.used(route)
             if server.unnamed_serial != self.unnamed_serial or self.unnamed is None:
                 self.session.restore_unnamed(server)
+        if aimed is not None:
+            server.out += aimed
+            return end
         if prepared is None:
             append(server.out, data, pos, have)
         else:

@@ -87,11 +87,11 @@ class Proxying:
 
         return await connect(pump, address, user, database, credential, tls)
 
-    async def send_cancel(self, link: Any, tls: Any) -> None:
+    async def send_cancel(self, link: Any, tls: Any, timeout: float) -> None:
         """Cancel what a server connection runs."""
         from .connect import send_cancel
 
-        await send_cancel(link, tls)
+        await send_cancel(link, tls, timeout)
 
     def server_tls(self, entry: Any) -> Any:
         """The TLS settings towards the servers of a database, loaded."""

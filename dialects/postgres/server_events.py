@@ -15,7 +15,7 @@ from shardproxy.errors import ServerError
 from shardproxy.router import flags as f
 from shardproxy.session.settings import EMPTY, intern_settings
 
-from . import internal, outcome, wire
+from . import internal, outcome, process_ids, wire
 from .server_link_cy import CLIENT, DRAIN, IDLE
 
 __all__ = ["ServerEvents"]
@@ -85,7 +85,9 @@ class ServerEvents:
                 server.fatal_fields = fields
                 return False
             return True
-        return kind == 0x41  # a notification for a listening session; nothing else belongs here
+        if kind == 0x41 and server.owner is not None:  # NotificationResponse, for a listening session
+            server.owner.write(process_ids.notification(self.database, server, payload))
+        return False  # nothing else belongs here
 
     def not_done(self, server: Any, entry: tuple[int, bool, Any, bytes | None]) -> None:
         """A Parse or Close that an error skipped."""
@@ -109,6 +111,12 @@ class ServerEvents:
         if server.owner is not None:
             server.owner.wrote_ns = now
 
+    def slow(self, server: Any, elapsed_us: int) -> None:
+        """A statement took longer than slow_statement_ms."""
+        link = server.owner
+        if link is not None and link.last_route is not None:
+            self.database.slow(server, link, link.last_route.digest, elapsed_us)
+
     # -- reads that run again ------------------------------------------------------------------------------------
 
     def repeatable(self, server: Any, payload: bytes) -> bool:
@@ -126,6 +134,7 @@ class ServerEvents:
             or link.session.repeats >= REPEATS_MAX
             or link.session_mode
             or server.pins is not None
+            or process_ids.aimed_at(link.session)
         ):
             return False
         link.session.repeats += 1
@@ -185,9 +194,16 @@ class ServerEvents:
         elif server.status != 0x49:
             internal.run(server, wire.query(b"ROLLBACK"), self._rolled_back)
         elif dirty:
-            internal.run(server, wire.query(b"DISCARD ALL"), self._reset)
+            internal.run(server, wire.query(self._reset_query(server)), self._reset)
         else:
             self._back(server)
+
+    def _reset_query(self, server: Any) -> bytes:
+        """DISCARD ALL, or in session mode what the configuration says. What pins a session needs DISCARD ALL."""
+        configured = self.database.config.pool.server_reset_query
+        if configured is None or server.pins is not None or not server.session_mode:
+            return b"DISCARD ALL"
+        return str(configured).encode()
 
     def _rolled_back(self, server: Any, result: internal.Result) -> None:
         if result.error is not None or result.status != "I":

@@ -62,6 +62,8 @@ cdef class ServerLink(Link):
     cpdef bint mid_message(self)
     cdef public object fatal_fields
     cdef public long long started_ns
+    cdef public bint started
+    cdef public long long slow_us
     cdef public long long linked_ns
     cdef public unsigned int backend_pid
     cdef public bytes backend_secret

@@ -96,6 +96,8 @@ class ServerLink(Link):
         self.borrower = None
         self.fatal_fields = None
         self.started_ns = 0
+        self.started = False
+        self.slow_us = 0
         self.linked_ns = 0
         self.backend_pid = 0
         self.backend_secret = b""
@@ -255,8 +257,12 @@ class ServerLink(Link):
     def cycle_ends(self):
         """No reply is owed any more."""
         now: cython.longlong = now_ns()
-        self.counters.query_time_us += (now - self.started_ns) // 1000
+        elapsed_us: cython.longlong = (now - self.started_ns) // 1000
+        self.counters.query_time_us += elapsed_us
         self.started_ns = now
+        self.started = False
+        if self.slow_us > 0 and elapsed_us > self.slow_us:
+            self.events.slow(self, elapsed_us)
         if self.mode == M_CLIENT:
             if self.status == OUTSIDE:
                 self.counters.xact_time_us += (now - self.linked_ns) // 1000

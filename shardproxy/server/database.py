@@ -60,6 +60,8 @@ class DatabaseRuntime:
         self.max_prepared = config.pool.max_prepared_statements or 1
         self.tls = self.dialect.server_tls(entry)
         for (_, user), pool in self.pools.items():
+            for link in pool.links:
+                link.slow_us = int(config.log.slow_statement_ms * 1000)
             pool.size = config.pool_for(entry, user).size
             pool.grow()
 
@@ -178,6 +180,7 @@ class DatabaseRuntime:
         link.on_primary = self.view.primary == server_id
         link.id = self.worker.next_id()
         link.set_counters(self.counters)
+        link.slow_us = int(self.config.log.slow_statement_ms * 1000)
         return link
 
     async def _given_back(self, pool: Pool, permitted: bool) -> None:
@@ -207,7 +210,8 @@ class DatabaseRuntime:
         if self.view.primary != pool.key[1]:
             self._move_waiters(pool)
             return
-        await asyncio.sleep(CONNECT_AGAIN_S)
+        again = CONNECT_AGAIN_S if time.monotonic() - pool.failing_since < 2 else self.config.pool.server_login_retry
+        await asyncio.sleep(again)
         pool.grow()
 
     @staticmethod
@@ -247,7 +251,8 @@ class DatabaseRuntime:
     async def _cancel(self, server: Any) -> None:
         server.cancels += 1
         try:
-            await self.dialect.send_cancel(server, self.tls.current)
+            timeout = self.config.pool.cancel_wait_timeout or 60.0
+            await self.dialect.send_cancel(server, self.tls.current, timeout)
         except (OSError, TimeoutError, ServerError) as error:
             _log.warning("a cancel request failed", database=self.name, server=server.pool.key[1], error=str(error))
         finally:
@@ -281,6 +286,18 @@ class DatabaseRuntime:
         """The proxy itself answers with an error."""
         self.extra["client_errors"] += 1
         _log.info("error to a client", connection=link.id, sqlstate=sqlstate, error=text)
+
+    def slow(self, server: Any, link: Any, digest: str, elapsed_us: int) -> None:
+        """A statement took longer than slow_statement_ms; its literals are not logged."""
+        self.extra["slow_statements"] += 1
+        _log.warning(
+            "slow statement",
+            connection=link.id,
+            database=self.name,
+            server=server.pool.key[1],
+            ms=round(elapsed_us / 1000, 1),
+            statement=digest[:1000],
+        )
 
     def log_server(self, server: Any, event: str, why: str) -> None:
         """A server connection ended for a reason that an operator may want to know."""
