@@ -15,7 +15,7 @@ from typing import Any
 
 from shardproxy.router import flags as f
 
-from . import wire
+from . import process_ids, wire
 
 __all__ = ["tell"]
 
@@ -37,7 +37,8 @@ def tell(server: Any, link: Any, fields: Mapping[str, str] | None, why: str) -> 
         link.session.leave()  # half a message was passed on: nothing sensible can follow
         link.close()
         return
-    if (fields and code not in SHUTDOWN) or server.flags & f.TERMINATE or (not in_flight and not in_block):
+    meant = bool(server.flags & f.TERMINATE) or process_ids.aimed_at(link.session)
+    if (fields and code not in SHUTDOWN) or meant or (not in_flight and not in_block):
         link.session.verbatim(fields or {"C": "57P01", "M": f"terminating connection: {why}"})
         return
     sqlstate, text, hint = _verdict(server, in_block, in_flight, owed)

@@ -20,7 +20,7 @@ from shardproxy.session.settings import Settings, intern_settings
 from shardproxy.session.statements import Prepared, Registry, Statement
 from shardproxy.topology.balance import Sticky
 
-from . import internal, wire
+from . import internal, process_ids, wire
 from .probe import PROBE, read_truth, sync_sql
 from .server_link_cy import CLIENT
 
@@ -53,6 +53,9 @@ class PgSession:
         self.sticky = Sticky()
         self.client_key = f"{user}@{getattr(link.arrival, 'address', None)}"
         self.hold_since_ns = 0
+        self.aimed_ns = -(1 << 62)
+        self.stand_in: Any = None
+        self.unreachable: set[int] = set()
         self._attempts = 0
         self._untimed = False
         self._forever = False
@@ -326,7 +329,12 @@ class PgSession:
         if flags & f.PREPARED_SQL and not flags & f.DEALLOCATE_ALL and (link.statements or not route.names):
             if not self._show_own_names(route, server):
                 return None
-        return bytes(route.rewrite) if route.rewrite is not None else sql
+        text = bytes(route.rewrite) if route.rewrite is not None else sql
+        return process_ids.in_text(self, text) if flags & f.TERMINATE else text
+
+    def aim(self, payload: bytes, prepared: Prepared | None) -> bytes | None:
+        """A Bind of a statement that signals processes, as the server is to have it; None: the link waits."""
+        return process_ids.in_bind(self, payload, prepared.statement.name if prepared is not None else b"")
 
     def _own_setting(self, route: Any, sql: bytes) -> bytes:
         name = str(route.names[0]).lower()

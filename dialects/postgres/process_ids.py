@@ -1,0 +1,185 @@
+"""Process ids as clients know them: each client has one of its own, which no server process has.
+
+A client learns its id at login (BackendKeyData), sees it in notifications, and hands it to ``pg_terminate_backend`` and
+``pg_cancel_backend``. There it is replaced by the id of the process that serves that client at this moment; for a client
+that has no server connection now, one is taken from the pool to stand in for it, and what becomes of the stand-in
+becomes of the client. Whether it is allowed is thus decided by the server.
+
+Invariant: an id is replaced only by that of a process on the server where the statement runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import Any
+
+from . import wire
+
+__all__ = ["aimed_at", "in_bind", "in_text", "notification"]
+
+NUMBER = re.compile(rb"\b\d{3,10}\b")
+STAND_IN_S = 0.5
+"""How long a connection stands in for a client, which waits meanwhile: a signal arrives within milliseconds."""
+
+WAIT_S = 2.0
+"""How long a statement waits for a stand-in when the pool is full; then the id means nobody, as on the server."""
+
+
+def in_text(session: Any, sql: bytes) -> bytes | None:
+    """A statement that signals processes, with servers' ids in place of clients'. None: the session's link waits."""
+    waits = False
+
+    def replaced(match: re.Match[bytes]) -> bytes:
+        nonlocal waits
+        pid = _process_of(session, int(match[0])) if not waits else 0
+        waits = waits or pid is None
+        return match[0] if pid is None else b"%d" % pid
+
+    text = NUMBER.sub(replaced, sql)
+    return None if waits else text
+
+
+def in_bind(session: Any, payload: bytes, name: bytes) -> bytes | None:
+    """The same for the parameters of such a statement: a Bind of the statement that the server calls ``name``."""
+    portal, _, rest = payload.split(b"\0", 2)
+    parameters = _parameters(session, rest)
+    return None if parameters is None else wire.message(b"B", portal + b"\0" + name + b"\0" + parameters)
+
+
+def _parameters(session: Any, rest: bytes) -> bytes | None:
+    count = int.from_bytes(rest[:2], "big")
+    formats = [int.from_bytes(rest[i : i + 2], "big") for i in range(2, 2 + 2 * count, 2)]
+    position = 2 + 2 * count
+    values = int.from_bytes(rest[position : position + 2], "big")
+    position += 2
+    out = [rest[:position]]
+    for index in range(values):
+        size = int.from_bytes(rest[position : position + 4], "big", signed=True)
+        position += 4
+        value = rest[position : position + max(0, size)]
+        position += len(value)
+        binary = bool(formats[index if count > 1 else 0]) if count else False
+        changed = _value(session, value, binary)
+        if changed is None:
+            return None
+        out += [(len(changed) if size >= 0 else -1).to_bytes(4, "big", signed=True), changed]
+    return b"".join([*out, rest[position:]])
+
+
+def _value(session: Any, value: bytes, binary: bool) -> bytes | None:
+    if binary and len(value) in (4, 8):
+        pid = _process_of(session, int.from_bytes(value, "big", signed=True))
+        return None if pid is None else pid.to_bytes(len(value), "big", signed=True)
+    if not binary and len(value) <= 10 and value.isdigit():
+        pid = _process_of(session, int(value))
+        return None if pid is None else b"%d" % pid
+    return value
+
+
+def _process_of(session: Any, number: int) -> int | None:
+    """The process that serves the client with this id; the number itself if it is no client's; None: the link waits."""
+    if number in session.unreachable:
+        session.unreachable.discard(number)
+        return number
+    target = _client(session, number)
+    if target is None:
+        return number
+    target.session.aimed_ns = time.monotonic_ns()
+    server = target.server or target.session.stand_in
+    if server is not None and not server.closed:
+        return int(server.backend_pid) if server.pool.key[1] == session.link.server.pool.key[1] else number
+    _StandIn(session, target, number)
+    return None
+
+
+def _client(session: Any, number: int) -> Any:
+    for (pid, _), link in session.database.worker.keys.items():
+        if pid == number and link.session is not None and not link.closed:
+            return link
+    return None
+
+
+class _StandIn:
+    """Waits for a server connection as a client does; then stands in for ``target`` for a while."""
+
+    closed = False
+    settings = None
+
+    def __init__(self, session: Any, target: Any, number: int) -> None:
+        self.session, self.target, self.number = session, target, number
+        self.loop = asyncio.get_running_loop()
+        session.link.busy = True
+        database = target.session.database
+        self.pool = database.pool(session.link.server.pool.key[1], target.session.server_user)
+        self.timer = self.loop.call_later(WAIT_S, self.elsewhere)
+        server = self.pool.acquire(self)
+        if server is not None:
+            self.loop.call_soon(self.granted, server)
+
+    def granted(self, server: Any) -> None:
+        self.timer.cancel()
+        self.server = server
+        self.target.session.stand_in = server
+        self.holds = not self.target.busy
+        self.target.busy = True
+        server.borrower = self.loop.create_future()
+        server.borrower.add_done_callback(self._over)
+        self.loop.call_later(STAND_IN_S, self._give_back, server.borrower)
+        self._go_on()
+
+    def refused(self, sqlstate: str, message: str, hint: str = "") -> None:
+        self.elsewhere()
+
+    def elsewhere(self) -> None:
+        """There is none."""
+        self.timer.cancel()
+        self.pool.leave(self)
+        self.session.unreachable.add(self.number)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        link = self.session.link
+        if not link.closed:
+            link.busy = False
+            link.resume()
+
+    def _give_back(self, borrower: asyncio.Future[None]) -> None:
+        if not borrower.done():
+            borrower.set_result(None)
+
+    def _over(self, borrower: asyncio.Future[None]) -> None:
+        server, session = self.server, self.target.session
+        server.borrower = None
+        session.stand_in = None
+        if borrower.exception() is None:
+            server.pool.release(server)
+        elif server.fatal_fields and not self.target.closed:
+            session.verbatim(server.fatal_fields)
+            return
+        if self.holds and not self.target.closed:
+            self.target.busy = False
+            self.target.resume()
+
+
+def aimed_at(session: Any) -> bool:
+    """Whether someone has just called ``pg_terminate_backend`` or ``pg_cancel_backend`` with this client's id."""
+    return time.monotonic_ns() - int(session.aimed_ns) < int(STAND_IN_S * 1e9)
+
+
+def _known_as(database: Any, server: Any, pid: int) -> int:
+    """The client's id for the process ``pid`` on the server of ``server``: whom it serves, or has served last."""
+    for pool in database.pools.values():
+        if pool.key[1] == server.pool.key[1]:
+            for link in pool.links:
+                if link.backend_pid == pid:
+                    client = link.owner or database.worker.links.get(link.last_writer)
+                    return int(client.cancel_key[0]) if client is not None and client.cancel_key else pid
+    return pid
+
+
+def notification(database: Any, server: Any, payload: bytes) -> bytes:
+    """A NotificationResponse as the client is to see it."""
+    pid = _known_as(database, server, int.from_bytes(payload[:4], "big"))
+    return wire.message(b"A", pid.to_bytes(4, "big") + payload[4:])
