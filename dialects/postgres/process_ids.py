@@ -1,9 +1,9 @@
 """Process ids as clients know them: each client has one of its own, which no server process has.
 
-A client learns its id at login (BackendKeyData), sees it in notifications, and hands it to ``pg_terminate_backend`` and
-``pg_cancel_backend``. There it is replaced by the id of the process that serves that client at this moment; for a client
-that has no server connection now, one is taken from the pool to stand in for it, and what becomes of the stand-in
-becomes of the client. Whether it is allowed is thus decided by the server.
+A client learns its id at login (BackendKeyData), sees it in notifications, and hands it to ``pg_terminate_backend``
+and ``pg_cancel_backend``. There it is replaced by the id of the process that serves that client at this moment; for a
+client that has no server connection now, one is taken from the pool to stand in for it, and what becomes of the
+stand-in becomes of the client. Whether it is allowed is thus decided by the server.
 
 Invariant: an id is replaced only by that of a process on the server where the statement runs.
 """
