@@ -37,6 +37,7 @@ cdef class ClientLink(Batching):
     cdef public long id
     cdef Counters counters
     cdef public bint force_primary
+    cdef public int repeats
     cdef public long unnamed_serial
     cdef Py_ssize_t work(self, const unsigned char* data, Py_ssize_t n) except -2
     cdef Py_ssize_t forward(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2

@@ -78,6 +78,7 @@ class ClientLink(Batching):
         self.last_route = None
         self.unnamed_serial = -1
         self.force_primary = False
+        self.repeats = 0
         self.pending_error = None
         self.cancel_key = None
         self.arrival = None
@@ -499,6 +500,8 @@ class ClientLink(Batching):
         """No reply is owed. Outside a transaction the server connection may serve others."""
         server: ServerLink = self.server
         self.repeatable = None
+        self.repeats = 0
+        self.force_primary = False
         if self.reads_elsewhere and not server.wrote:
             self.read_ns = server.started_ns
         if server.status == IDLE_STATUS:

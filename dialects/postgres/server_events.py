@@ -131,14 +131,17 @@ class ServerEvents:
         if (
             batch is None
             or link.closed
-            or link.session.repeats >= REPEATS_MAX
+            or link.repeats >= REPEATS_MAX
             or link.session_mode
             or server.pins is not None
             or process_ids.aimed_at(link.session)
         ):
             return False
-        link.session.repeats += 1
+        link.repeats += 1
         link.counters_retry()
+        for _, _, _, name in server.pending:  # statements that the batch prepares: it will prepare them again
+            if name and link.statements:
+                link.statements.pop(name, None)
         link.repeatable = None
         link.server = None
         link.force_primary = not server.on_primary

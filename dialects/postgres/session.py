@@ -48,7 +48,6 @@ class PgSession:
         self.token: tuple[int, int] | None = None
         self.consistency: str = database.consistency
         self.last_server: Any = None
-        self.repeats = 0
         self.timed_out = False
         self.sticky = Sticky()
         self.client_key = f"{user}@{getattr(link.arrival, 'address', None)}"
