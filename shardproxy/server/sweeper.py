@@ -37,8 +37,14 @@ def sweep(worker: Any) -> None:
             _waiting(worker, database, pool, now)
             limits = worker.config.pool_for(database.entry, pool.key[2])
             pool.expire(now, worker.config.pool.server_idle_timeout, limits.server_lifetime, limits.min_size)
-        for session in list(database.sessions):
-            _client(worker.config.pool, session, now)
+        if _timed(worker.config.pool):
+            for session in list(database.sessions):
+                _client(worker.config.pool, session, now)
+
+
+def _timed(pool: Any) -> bool:
+    """Whether any timeout of clients is set: with ten thousand idle ones a pass over them is not free."""
+    return bool(pool.client_idle_timeout or pool.query_timeout or pool.idle_transaction_timeout or pool.transaction_timeout)
 
 
 def _held(database: Any, now: int) -> None:
