@@ -108,6 +108,10 @@ class Channel:
         except OSError:
             pass
 
+    def abort(self, reason):
+        """End the connection as if it had broken: ``lost`` is called."""
+        self.fail(reason)
+
     def fail(self, reason):
         """Close and tell the subclass."""
         if not self.closed:

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from shardproxy.config.model import Config, Database
-from shardproxy.errors import ServerError
+from shardproxy.errors import ConfigError, ServerError
 from shardproxy.log import get_logger
 from shardproxy.pool.counters_cy import Counters
 from shardproxy.pool.pool_cy import Pool
 from shardproxy.server.replicas import Replicas
-from shardproxy.topology.view import DatabaseView
+from shardproxy.topology.view import FENCED, DatabaseView
 
 __all__ = ["DatabaseRuntime"]
 
@@ -58,12 +58,21 @@ class DatabaseRuntime:
         self.entry, self.config = entry, config
         self.consistency = entry.consistency
         self.max_prepared = config.pool.max_prepared_statements or 1
-        self.tls = self.dialect.server_tls(entry)
+        self._load_tls(entry)
         for (_, user), pool in self.pools.items():
             for link in pool.links:
                 link.slow_us = int(config.log.slow_statement_ms * 1000)
             pool.size = config.pool_for(entry, user).size
             pool.grow()
+
+    def _load_tls(self, entry: Database) -> None:
+        """Certificates towards the servers; at a reload, mistakes leave the old ones in force."""
+        try:
+            self.tls = self.dialect.server_tls(entry)
+        except ConfigError as error:
+            if not hasattr(self, "tls"):
+                raise
+            _log.error("TLS settings were not reloaded", database=self.name, error=str(error))
 
     # -- topology ----------------------------------------------------------------------------------------------
 
@@ -79,7 +88,11 @@ class DatabaseRuntime:
             session.link.write_pool = None
         for (server_id, user), pool in list(self.pools.items()):
             server = view.server(server_id)
-            if server is None or server.role in ("fenced",) or server.draining:
+            for link in list(pool.links):
+                link.on_primary = view.primary == server_id
+                if server is not None and server.role == FENCED:
+                    link.abort(OSError("this server was a primary that has been replaced"))
+            if server is None or server.role == FENCED or server.draining:
                 pool.retire_all()
             if server_id not in known or (old.primary == server_id and view.primary != server_id):
                 self._move_waiters(pool)
