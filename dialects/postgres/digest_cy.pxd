@@ -2,6 +2,7 @@ cimport cython
 
 cdef unsigned char OTHER, NAME, DIGIT, DOLLAR, BLANK, CONTROL
 cdef unsigned char INTEGER, NUMBER, STRING, ESCAPE, UNICODE, BIT, HEX, ITEMS, ROWS
+cdef Py_ssize_t DEPTH
 cdef const unsigned char* CLASS
 cdef const unsigned char* LOWER
 cdef const unsigned char* SET_CONFIG
@@ -11,7 +12,9 @@ cdef const unsigned char* HINT
 cdef class Scanner:
     cdef const unsigned char* p
     cdef unsigned char* out
-    cdef Py_ssize_t n, i, j, capacity, group, name_at
+    cdef Py_ssize_t n, i, j, capacity, name_at
+    cdef Py_ssize_t[16] groups
+    cdef Py_ssize_t depth
     cdef bint keep, start, blank
 
     @cython.locals(code=int)
@@ -49,10 +52,10 @@ cdef class Scanner:
     cdef int verbatim(self, Py_ssize_t e) noexcept
     @cython.locals(q=Py_ssize_t, out="unsigned char*")
     cdef int slot(self, unsigned char marker, Py_ssize_t e) noexcept
-    @cython.locals(r=Py_ssize_t, size=Py_ssize_t, more=bint, out="unsigned char*")
+    @cython.locals(r=Py_ssize_t, group=Py_ssize_t, size=Py_ssize_t, more=bint, out="unsigned char*")
     cdef void close_group(self) noexcept
-    @cython.locals(k=Py_ssize_t, slots=bint, c="unsigned char", out="unsigned char*")
-    cdef bint foldable(self, Py_ssize_t first, Py_ssize_t size) noexcept
+    @cython.locals(k=Py_ssize_t, level=int, slots=bint, c="unsigned char", out="unsigned char*")
+    cdef bint foldable(self, Py_ssize_t group, Py_ssize_t first, Py_ssize_t size) noexcept
     @cython.locals(k=Py_ssize_t, name="const unsigned char*")
     cdef bint takes_setting(self, Py_ssize_t w, Py_ssize_t size) noexcept
     @cython.locals(e=Py_ssize_t, p="const unsigned char*")

@@ -7,7 +7,7 @@ case. Statements with one digest are routed alike, and the analysis sees nothing
 Invariant: whatever a route may depend on is in the digest. Kept are therefore keywords, names, operators, quoted
 names exactly, parameters, hints (``/* shardproxy: ... */``), the setting that ``set_config`` and ``current_setting``
 name, and all literals of a text that has a SET or DO statement. A list of like literals becomes one (``1, 2, 3``),
-rows of like shape too, so that a batch of any size is one shape.
+rows of like shape too (``(1, now()), (2, now())``), so that a batch of any size is one shape.
 
 A text that cannot be scanned (unterminated, control characters, a number that runs into a name) is its own digest,
 behind a NUL. Slots are control characters, so no text can forge them.
@@ -30,6 +30,7 @@ __all__ = ["Scanner", "digest"]
 OTHER, NAME, DIGIT, DOLLAR, BLANK, CONTROL = range(6)           # kinds of characters; names consist of 1 to 3
 INTEGER, NUMBER, STRING, ESCAPE, UNICODE, BIT, HEX = range(1, 8)    # slots, as in sql/slots.py
 ITEMS, ROWS = 14, 15
+DEPTH = 16                  # deeper parentheses are not folded
 
 
 def _class_of(char: str) -> int:
@@ -63,6 +64,8 @@ class Scanner:
         self.capacity = 0
         if cython.compiled:
             self.out = cython.NULL
+        else:
+            self.groups = [0] * DEPTH
 
     def __dealloc__(self) -> None:
         if cython.compiled:
@@ -100,7 +103,8 @@ class Scanner:
     def normalise(self) -> int:
         p = self.p
         self.i = self.j = 0
-        self.group = self.name_at = -1
+        self.depth = 0
+        self.name_at = -1
         self.blank = False
         self.start = True
         while self.i < self.n:
@@ -184,7 +188,9 @@ class Scanner:
             return self.dollar()
         self.out[self.j] = c
         if c == 40:                                         # (
-            self.group = self.j
+            if self.depth < DEPTH:
+                self.groups[self.depth] = self.j
+            self.depth += 1
         self.j += 1
         self.i += 1
         self.start = c == 59                                # ;
@@ -383,36 +389,51 @@ class Scanner:
         return 0
 
     def close_group(self) -> None:
-        """Drop a parenthesis without inner ones that has a slot and repeats the one before it: (1, now), (2, now)."""
+        """Drop a row that has a slot and is shaped as the one before it: (1, now()), (2, now())."""
         out = self.out
-        if self.group < 3 or self.keep:
+        if self.depth == 0:
             return
-        r = self.group - 1
-        size = self.j - self.group
+        self.depth -= 1
+        if self.depth >= DEPTH or self.keep:
+            return
+        group = self.groups[self.depth]
+        if group < 3:
+            return
+        r = group - 1
+        size = self.j - group
         if out[r] == 32:
             r -= 1
-        if out[r] == 44:
-            r -= 1                                          # at the end of what may be the same
-            more = out[r] == ROWS
-            if more:
-                r -= 1
-            if r + 1 >= size and self.foldable(r + 1 - size, size):
-                if not more:
-                    out[r + 1] = ROWS
-                self.j = r + 2
-        self.group = -1
+        if out[r] != 44:
+            return
+        r -= 1                                              # at the end of what may be the same
+        more = out[r] == ROWS
+        if more:
+            r -= 1
+        if r + 1 >= size and self.foldable(group, r + 1 - size, size):
+            if not more:
+                out[r + 1] = ROWS
+            self.j = r + 2
 
-    def foldable(self, first: int, size: int) -> bool:
-        """Whether ``size`` bytes at ``first`` and at ``group`` are the same simple row."""
+    def foldable(self, group: int, first: int, size: int) -> bool:
+        """Whether ``size`` bytes at ``first`` and at ``group`` are the same row, with a slot, flat but for calls."""
         out = self.out
         slots = False
+        level = 0
         for k in range(size):
-            c = out[self.group + k]
+            c = out[group + k]
             if c != out[first + k]:
                 return False
             if c < 32:
                 slots = True
-            elif not (CLASS[c] or c == 32 or c == 44 or c == 45 or c == 46 or k == 0 or k == size - 1):
+            elif c == 40:
+                level += 1
+                if level > 2:
+                    return False
+            elif c == 41:
+                level -= 1
+                if level == 0 and k < size - 1:
+                    return False
+            elif not (CLASS[c] or c == 32 or c == 44 or c == 45 or c == 46):
                 return False
         return slots
 

@@ -32,6 +32,10 @@ _TAKES_SETTING = re.compile(rb"(?<![\w$\x80-\xff])(?:set_config|current_setting)
 _SETTING = re.compile(rb"[ \t\n\v\f\r]*\([ \t\n\v\f\r]*(?=')")
 _ITEMS = re.compile(rb"([\x01-\x07])(?:, ?\1)+")
 _ROWS = re.compile(rb"(\([\w$., \x0e\x80-\xff-]*+[\x01-\x07][\w$., \x01-\x07\x0e\x80-\xff-]*+\))(?:, ?\1)+", re.ASCII)
+_ROWS_WITH_CALLS = re.compile(
+    rb"(\([\w$., \x01-\x07\x0e\x80-\xff-]*+(?:\([\w$., \x01-\x07\x0e\x80-\xff-]*+\)\x0f?"
+    rb"[\w$., \x01-\x07\x0e\x80-\xff-]*+)++\))(?:, ?\1)+", re.ASCII)
+_SLOT_IN = re.compile(rb"[\x01-\x07]")
 _MAYBE_KEPT = re.compile(rb"(?:^|[;/]) ?(?:set|do)")
 _KEPT = re.compile(rb"(?:^|;) *(?:set|do)(?![\w$\x80-\xff])", re.ASCII)
 _QUOTES = re.compile(rb"""'[^']*+(?:''[^']*+)*+' | "[^"]*+(?:""[^"]*+)*+" | /\*.*?\*/""", re.VERBOSE | re.DOTALL)
@@ -55,7 +59,12 @@ def interpret(sql: bytes) -> bytes:
         out = _ITEMS.sub(b"\\1\x0e", out)
         if b")," in out:
             out = _ROWS.sub(b"\\1\x0f", out)
+            out = _ROWS_WITH_CALLS.sub(_folded, out)
     return out
+
+
+def _folded(match: re.Match[bytes]) -> bytes:
+    return match[1] + b"\x0f" if _SLOT_IN.search(match[1]) else match[0]
 
 
 def _blot(match: re.Match[bytes]) -> bytes:

@@ -76,7 +76,7 @@ async def test_functions_of_one_row_are_harmless_or_named(cluster: Cluster) -> N
         where pronamespace = 'pg_catalog'::regnamespace and pronargs - pronargdefaults <= 1 and pronargs >= 1
           and prokind in ('f', 'a') and provolatile = 'v'
           and (t.typtype = 'c' or t.typname in ('record', 'anyelement', 'any', 'anynonarray', 'anycompatible'))""")
-    assert [row["proname"] for row in rows] == []
+    assert {row["proname"] for row in rows} - builtins.WRITERS - builtins.EFFECTS.keys() == set()
 
 
 async def test_keywords_that_call_nothing(cluster: Cluster) -> None:

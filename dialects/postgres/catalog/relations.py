@@ -88,7 +88,10 @@ class Relations:
         for row in rows["relations"]:
             stored = row["kind"] in ("r", "p", "m") and row["persistence"] == "p"
             readable = (stored or row["kind"] == "v") and row["oid"] not in unreadable
-            self.all[row["oid"]] = Relation(row["nspname"], row["relname"], row["kind"], READABLE if readable else 0)
+            bits = READABLE if readable else 0
+            if row["oid"] in unreadable and any(risk & CHANGES_SESSION for risk in known.risky_types.values()):
+                bits = READ_SESSION | WRITE_SESSION         # its values cannot even be moved without a risk
+            self.all[row["oid"]] = Relation(row["nspname"], row["relname"], row["kind"], bits)
 
     def settle(self) -> None:
         """Work out bits and what is read and written."""

@@ -50,7 +50,8 @@ def calls(tokens: Sequence[Token]) -> Iterator[Call]:
 def attributes(tokens: Sequence[Token]) -> Iterator[str]:
     """Names behind a dot that are not called with parentheses: columns, or functions of one row."""
     for i in range(1, len(tokens)):
-        if tokens[i].kind in (WORD, QUOTED, ESCAPED) and tokens[i - 1] == (OPERATOR, "."):
+        if tokens[i].kind in (WORD, QUOTED, ESCAPED) and tokens[i - 1] == (OPERATOR, ".") and (
+                i + 1 == len(tokens) or tokens[i + 1] != (OPERATOR, "(")):
             yield tokens[i].text
 
 

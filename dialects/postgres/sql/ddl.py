@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shardproxy.dialects.flags import DDL, PREPARED_SQL, PROBE, UNPIN
+from shardproxy.dialects.flags import DDL, PREPARED_SQL, PROBE, SESSIONS, UNPIN
 
 from .shape import Name, Shape, find, name_at, word
 from .tokens import OPERATOR, Token
@@ -37,7 +37,7 @@ def CREATE(tokens: Sequence[Token]) -> Shape:  # noqa: N802  (named as the comma
         i += 1
     what = word(tokens, i)
     if what in _SHARED and word(tokens, i + 1) != "mapping":
-        return Shape("CREATE", targets=None)
+        return Shape("CREATE", SESSIONS if what == "database" else 0, targets=None)
     flags = PROBE if temporary or (what not in _OUTSIDE_SCHEMAS and not _has_schema(tokens, i + 1)) else 0
     runs: Sequence[Token] = ()
     if what in ("table", "view"):
@@ -55,14 +55,14 @@ def CREATE(tokens: Sequence[Token]) -> Shape:  # noqa: N802  (named as the comma
 def ALTER(tokens: Sequence[Token]) -> Shape:  # noqa: N802
     """ALTER anything. A new default or type may be computed for every row."""
     if word(tokens, 1) in _SHARED and word(tokens, 2) != "mapping":
-        return Shape("ALTER", targets=None)
+        return Shape("ALTER", SESSIONS if word(tokens, 1) == "database" else 0, targets=None)
     return Shape("ALTER", DDL, targets=None, runs=tokens[2:], lax=True)
 
 
 def DROP(tokens: Sequence[Token]) -> Shape:  # noqa: N802
     """DROP anything; ``names`` are the relations, if only such are dropped."""
     if word(tokens, 1) in _SHARED and word(tokens, 2) != "mapping":
-        return Shape("DROP", targets=None)
+        return Shape("DROP", SESSIONS if word(tokens, 1) == "database" else 0, targets=None)
     return Shape("DROP", DDL | UNPIN, targets=None)
 
 

@@ -148,10 +148,11 @@ def _risks(tokens: Sequence[Token], names: set[str], facts: FactsView, effects: 
         for name in names | {"*"}:
             if name in facts.risky_types:
                 effects.add(facts.risky_types[name], facts)
-    if facts.risky_attributes:
-        for name in attributes(tokens):
-            if name in facts.risky_attributes:
-                effects.add(facts.risky_attributes[name], facts)
+    for name in attributes(tokens):
+        if name in facts.risky_attributes:
+            effects.add(facts.risky_attributes[name], facts)
+        elif name in builtins.WRITERS or name in builtins.EFFECTS:
+            effects.add(_ANYTHING, facts)
     if facts.risky_operators:
         for symbol, bits in facts.risky_operators.items():
             if any(symbol in token.text for token in tokens if token.kind == OPERATOR):

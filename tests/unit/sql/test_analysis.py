@@ -207,6 +207,7 @@ PROBE|HIDDEN                         | select unknown_function(1)
 PROBE                                | insert into setting values (1)
 PROBE                                | select * from v_set
 PROBE                                | select t.computed from t
+PROBE|HIDDEN                         | select t.pg_restore_relation_stats from t
 PROBE                                | select * from pg_temp.x
 PROBE|HIDDEN                         | select pg_temp.f()
 PROBE                                | call loud_proc(1)

@@ -33,6 +33,17 @@ def test_scanner_and_expressions_agree(sql: bytes) -> None:
     assert digest(sql) == expected
 
 
+ROW_PIECES = st.sampled_from([b"(", b")", b",", b", ", b"1", b"'a'", b"a", b" ", b"now()", b"f(1)", b"(1)", b"(1),(1)",
+                              b"(a)", b"+", b'"("'])  # fmt: skip
+
+
+@settings(max_examples=3000, deadline=None)
+@given(st.lists(ROW_PIECES, max_size=6).map(b"".join), st.sampled_from([b",", b", ", b" , ", b""]), st.integers(1, 3))
+def test_both_fold_rows_alike(row: bytes, comma: bytes, count: int) -> None:
+    for sql in (comma.join([row] * count), comma.join([b"(" + row + b")"] * count)):
+        assert Scanner().run(sql) == interpret(sql)
+
+
 @settings(max_examples=1000, deadline=None)
 @given(texts)
 def test_a_digest_is_text_or_free_of_forged_slots(sql: bytes) -> None:
@@ -55,7 +66,7 @@ SAME = [
     ("select e'a'", "select E'\\'b'"), ("select e'a'", "select e'a' -- x\n'b\\'c'"),
     ("select x from t where id in (1, 2)", "select x from t where id in (1, 2, 3, 4, 5, 6)"),
     ("insert into t values (1, 'a'), (2, 'b')", "insert into t values (1, 'a'), (2, 'b'), (3, 'c')"),
-    ("insert into t values (1, now()), (2, now())", "insert into t values (3, now()), (4, now())"),
+    ("insert into t values (1, now()), (2, now())", "insert into t values (3, now()), (4, now()), (5, now())"),
     ("select * from t limit 10", "select * from t limit 20"), ("select 0x1f", "select 1_000"),
     ("select nextval('a')", "select nextval('b')"), ("select x'1f'", "select X'2'"), ("select b'1'", "select B'0'"),
     ("select set_config('a', 'b', true)", "select set_config('a', 'c', true)"), ("SELECT Ä", "select Ä"),
