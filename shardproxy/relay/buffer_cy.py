@@ -3,6 +3,7 @@
 Invariant: nobody reads past the length that came with ``data``; callers check lengths before they call.
 """
 
+import struct
 import time
 
 import cython
@@ -17,6 +18,9 @@ if cython.compiled:
     from cython.cimports.libc.string import memchr, memcpy
 
 __all__ = ["append", "be16", "be32", "cut", "find_zero", "now_ns", "pointer"]
+
+
+_UNPACK32 = struct.Struct("!I").unpack_from
 
 
 def append(out, data, start, end):
@@ -41,7 +45,7 @@ def be32(data, pos):
             | (cython.cast(cython.uint, data[pos + 2]) << 8)
             | cython.cast(cython.uint, data[pos + 3])
         )
-    return int.from_bytes(data[pos : pos + 4], "big")
+    return _UNPACK32(data, pos)[0]
 
 
 def be16(data, pos):

@@ -145,11 +145,15 @@ class Worker:
         arrival = dialect.arrival(link, peer.address, peer.port, peer.local_address, peer.local_port)
         link.arrival = arrival
         if self.draining:
-            dialect.refuse(link, ClientError("57P03", "the proxy is shutting down"))
+            self._turn_away(dialect, link, ClientError("57P03", "the proxy is shutting down"))
         elif len(self.links) > max(1, self.config.pool.max_client_conn // self.config.listen.workers):
-            dialect.refuse(link, ClientError("53300", "no more connections allowed (max_client_conn)"))
+            self._turn_away(dialect, link, ClientError("53300", "no more connections allowed (max_client_conn)"))
         else:
             self.task(self._log_in(dialect, arrival))
+
+    def _turn_away(self, dialect: Any, link: Any, error: ClientError) -> None:
+        dialect.refuse(link, error)
+        self._gone(link)
 
     async def _log_in(self, dialect: Any, arrival: Any) -> None:
         try:
