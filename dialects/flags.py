@@ -71,6 +71,9 @@ MAYBE_READ = 1 << 21
 HIDDEN = 1 << 22
 """May set a setting that the server does not list and whose name is not known, so that no probe can ask for it."""
 
+SESSIONS = 1 << 23
+"""Concerns the processes that serve sessions: this session's process id, or whether a database is in use."""
+
 NAMES = {bit: name for name, bit in list(globals().items()) if name.isupper() and isinstance(bit, int)}
 """Bit -> name, in ascending order of bits."""
 

@@ -17,9 +17,14 @@ from typing import Any
 
 from . import wire
 
-__all__ = ["aimed_at", "in_bind", "in_text", "notification"]
+__all__ = ["aimed_at", "in_bind", "in_text", "notification", "own_id", "vacate"]
 
 NUMBER = re.compile(rb"\b\d{3,10}\b")
+OWN_ID = re.compile(
+    rb"\s*select\s+(?:pg_catalog\s*\.\s*)?pg_backend_pid\s*\(\s*\)\s*(?:(?:as\s+)?(\w+|\"[^\"]+\"))?\s*;?\s*",
+    re.IGNORECASE,
+)
+OF_DATABASE = re.compile(rb"\b(?:drop|alter|create)\s+database\b", re.IGNORECASE)
 STAND_IN_S = 0.5
 """How long a connection stands in for a client, which waits meanwhile: a signal arrives within milliseconds."""
 
@@ -183,3 +188,24 @@ def notification(database: Any, server: Any, payload: bytes) -> bytes:
     """A NotificationResponse as the client is to see it."""
     pid = _known_as(database, server, int.from_bytes(payload[:4], "big"))
     return wire.message(b"A", pid.to_bytes(4, "big") + payload[4:])
+
+
+def own_id(link: Any, sql: bytes) -> bytes:
+    """``SELECT pg_backend_pid()`` answers with the id that the client knows; elsewhere the function is the server's."""
+    match = OWN_ID.fullmatch(sql)
+    if match is None or link.cancel_key is None:
+        return sql
+    return b"SELECT %d AS %s" % (link.cancel_key[0], match[1] or b"pg_backend_pid")
+
+
+def vacate(database: Any, sql: bytes) -> None:
+    """A database is to be dropped, renamed or copied: none of our idle connections to it may be in the way.
+
+    The server waits a few seconds for their processes to end.
+    """
+    if OF_DATABASE.search(sql):
+        for name, other in database.worker.databases.items():
+            if name.encode() in sql:
+                for pool in other.pools.values():
+                    for server in list(pool.idle):
+                        pool.retire(server)

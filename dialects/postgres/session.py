@@ -329,6 +329,9 @@ class PgSession:
             if not self._show_own_names(route, server):
                 return None
         text = bytes(route.rewrite) if route.rewrite is not None else sql
+        if flags & f.SESSIONS:
+            process_ids.vacate(self.database, text)
+            text = process_ids.own_id(link, text)
         return process_ids.in_text(self, text) if flags & f.TERMINATE else text
 
     def aim(self, payload: bytes, prepared: Prepared | None) -> bytes | None:

@@ -24,6 +24,7 @@ from shardproxy.dialects.flags import (
     READ,
     ROLLBACK,
     SEQUENCE_STATE,
+    SESSIONS,
     TERMINATE,
     UNPARSED,
     UNPIN,
@@ -32,4 +33,4 @@ from shardproxy.dialects.flags import (
 
 __all__ = ["BEGIN", "BEGIN_READ_ONLY", "COMMIT", "COPY_IN", "COPY_OUT", "DDL", "DEALLOCATE_ALL", "EMPTY", "FOREVER",
            "HIDDEN", "MAYBE_READ", "MULTI", "NAMES", "PREPARED_SQL", "PRIMARY", "PROBE", "PROXY_SET", "PROXY_SHOW",
-           "READ", "ROLLBACK", "SEQUENCE_STATE", "TERMINATE", "UNPARSED", "UNPIN", "describe"]
+           "READ", "ROLLBACK", "SEQUENCE_STATE", "SESSIONS", "TERMINATE", "UNPARSED", "UNPIN", "describe"]
