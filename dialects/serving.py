@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from shardproxy.errors import ShardproxyError
+from shardproxy.errors import ClientError
 
 __all__ = ["Serves"]
 
@@ -27,11 +27,8 @@ class Serves(Protocol):
     def arrival(self, link: Any, address: str | None, port: int, local_address: str, local_port: int) -> Any:
         """What ``log_in`` is given of a connection."""
 
-    async def log_in(self, arrival: Any, worker: Any) -> None:
-        """From the first byte to the relay."""
-
-    def refuse(self, link: Any, error: ShardproxyError) -> None:
-        """Tell a client why it cannot come in, and close."""
+    async def log_in(self, arrival: Any, worker: Any, refusal: ClientError | None = None) -> None:
+        """From the first byte to the relay; or, once the client can hear it, to ``refusal``."""
 
     async def console(self, arrival: Any, startup: Any, worker: Any) -> None:
         """Serve the admin console on this connection."""

@@ -64,8 +64,8 @@ class Refused(ShardproxyError):
     """The client was told why, or needs no answer; close it."""
 
 
-async def log_in(arrival: Arrival, worker: Any) -> None:
-    """From the first byte to the relay. Errors end in an ErrorResponse and a closed connection."""
+async def log_in(arrival: Arrival, worker: Any, refusal: ClientError | None = None) -> None:
+    """From the first byte to the relay, or to ``refusal``. Errors end in an ErrorResponse and a closed connection."""
     link = arrival.link
     try:
         async with asyncio.timeout(worker.config.pool.client_login_timeout or None):
@@ -73,6 +73,8 @@ async def log_in(arrival: Arrival, worker: Any) -> None:
             if startup is None:
                 link.close()
                 return
+            if refusal is not None:
+                raise refusal
             await _enter(arrival, worker, startup)
     except Refused:
         link.close(True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shardproxy.errors import ShardproxyError
+from shardproxy.errors import ClientError
 
 __all__ = ["Proxying"]
 
@@ -38,18 +38,11 @@ class Proxying:
 
         return Arrival(link, address, port, local_address, local_port)
 
-    async def log_in(self, arrival: Any, worker: Any) -> None:
-        """From the first byte to the relay."""
+    async def log_in(self, arrival: Any, worker: Any, refusal: ClientError | None = None) -> None:
+        """From the first byte to the relay; or, once the client can hear it, to ``refusal``."""
         from .login import log_in
 
-        await log_in(arrival, worker)
-
-    def refuse(self, link: Any, error: ShardproxyError) -> None:
-        """Tell a client why it cannot come in, and close."""
-        from . import wire
-
-        link.write(wire.error(getattr(error, "sqlstate", "XX000"), str(error), severity="FATAL"))
-        link.close(True)
+        await log_in(arrival, worker, refusal)
 
     async def console(self, arrival: Any, startup: Any, worker: Any) -> None:
         """Serve the admin console on this connection."""

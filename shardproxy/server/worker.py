@@ -49,6 +49,8 @@ EXIT_CONTROL_LOST = 3
 DIALECT = "postgres"
 """Of all listeners in this version."""
 WILDCARD_DATABASES_MAX = 500
+TURNED_AWAY_MAX, TURN_AWAY_S = 200, 5.0
+"""How many clients at once are told why they cannot come in, and how long each has to listen."""
 
 
 class Worker:
@@ -74,6 +76,7 @@ class Worker:
         self._disabled: set[str] = set()
         self._paused: set[str | None] = set()
         self._tls_loaded = False
+        self._turning_away = 0
         self._numbers = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._topology_changed = asyncio.Event()
@@ -145,15 +148,29 @@ class Worker:
         arrival = dialect.arrival(link, peer.address, peer.port, peer.local_address, peer.local_port)
         link.arrival = arrival
         if self.draining:
-            self._turn_away(dialect, link, ClientError("57P03", "the proxy is shutting down"))
+            self._turn_away(dialect, arrival, ClientError("57P03", "the proxy is shutting down"))
         elif len(self.links) > max(1, self.config.pool.max_client_conn // self.config.listen.workers):
-            self._turn_away(dialect, link, ClientError("53300", "no more connections allowed (max_client_conn)"))
+            self._turn_away(dialect, arrival, ClientError("53300", "no more connections allowed (max_client_conn)"))
         else:
             self.task(self._log_in(dialect, arrival))
 
-    def _turn_away(self, dialect: Any, link: Any, error: ClientError) -> None:
-        dialect.refuse(link, error)
-        self._gone(link)
+    def _turn_away(self, dialect: Any, arrival: Any, error: ClientError) -> None:
+        """Say why. The client's first packet is read before, or closing would destroy the answer on its way."""
+        self._gone(arrival.link)
+        if self._turning_away < TURNED_AWAY_MAX:
+            self._turning_away += 1
+            self.task(self._refuse(dialect, arrival, error))
+        else:
+            arrival.link.close()
+
+    async def _refuse(self, dialect: Any, arrival: Any, error: ClientError) -> None:
+        try:
+            async with asyncio.timeout(TURN_AWAY_S):
+                await dialect.log_in(arrival, self, error)
+        except TimeoutError:
+            arrival.link.close()
+        finally:
+            self._turning_away -= 1
 
     async def _log_in(self, dialect: Any, arrival: Any) -> None:
         try:
