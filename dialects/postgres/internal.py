@@ -74,5 +74,6 @@ def run(
     ``preparing``: nothing of a client's was sent on this connection yet; if it is lost, another one will do.
     """
     server.mode = INTERNAL
+    server.unnamed_serial = 0  # a simple query drops the unnamed statement
     server.collector = Collector(done, cycles, preparing)
     server.write(data)
