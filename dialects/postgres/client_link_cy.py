@@ -50,6 +50,7 @@ MULTI = f.MULTI
 NOT_JUST_BEGIN = ~(f.BEGIN | f.BEGIN_READ_ONLY | f.PRIMARY)
 SIGNALS = f.TERMINATE
 SPECIAL = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.PROXY_SET | f.PROXY_SHOW | f.TERMINATE | f.SESSIONS
+SPECIAL |= f.PROBE | f.DDL
 """Flags that need the slow path before the statement is sent."""
 
 
@@ -279,6 +280,7 @@ class ClientLink(Batching):
                     server.extended = True
                     self.cycle_sent(server)
             elif t == FUNCTION:
+                self.session.note_values(cut(data, pos, end))
                 self.copy_message(data, pos, end)
                 server.flags |= f.PROBE
                 self.used(None)
@@ -357,7 +359,7 @@ class ClientLink(Batching):
         route: Route = self.next_known(sql)
         if route.flags & SPECIAL or route.rewrite is not None:
             known = self.next_route
-            sql = self.session.special(route, sql, server)
+            sql = self.session.special(route, sql, server, True)
             if sql is None:
                 self.next_route = known - 1 if known > 0 else 0
                 return 0
@@ -385,7 +387,7 @@ class ClientLink(Batching):
         body = cut(data, zero + 1, end)
         if route.flags & SPECIAL or route.rewrite is not None:
             known = self.next_route
-            changed = self.session.special(route, sql, server)
+            changed = self.session.special(route, sql, server, False)
             if changed is None:
                 self.next_route = known - 1 if known > 0 else 0
                 return 0
@@ -440,8 +442,12 @@ class ClientLink(Batching):
         if prepared is not None:
             self.ensure(server, prepared)
             self.used(route)
+            if route.flags & SPECIAL:
+                self.session.bound(route, prepared.statement.body, cut(data, name_end, have), server)
         elif name_end == zero + 1:
             self.used(route)
+            if route is not None and route.flags & SPECIAL:
+                self.session.bound(route, self.unnamed, cut(data, name_end, have), server)
             if server.unnamed_serial != self.unnamed_serial or self.unnamed is None:
                 self.session.restore_unnamed(server)
         if aimed is not None:
@@ -482,6 +488,8 @@ class ClientLink(Batching):
     def close_object(self, data, pos, end):
         """Close: the client's name is forgotten; the server, which does not know it, confirms."""
         server: ServerLink = self.server
+        prepared = None
+        name = None
         server.open_cycle = True
         if end - pos >= 7 and data[pos + 5] == 83:
             if end - pos == 7:
@@ -489,8 +497,9 @@ class ClientLink(Batching):
                 self.unnamed_route = None
                 server.unnamed_serial = 0
             elif self.statements is not None:
-                self.statements.pop(cut(data, pos + 6, end - 1), None)
-        server.expect_answer(False, None, None)
+                name = cut(data, pos + 6, end - 1)
+                prepared = self.statements.pop(name, None)
+        server.expect_answer(False, prepared, name)
         append(server.out, data, pos, end)
         return 0
 

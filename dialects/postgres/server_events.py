@@ -14,8 +14,12 @@ from typing import Any
 from shardproxy.errors import ServerError
 from shardproxy.router import flags as f
 from shardproxy.session.settings import EMPTY, intern_settings
+from shardproxy.session.statements import Prepared, Statement
 
 from . import internal, outcome, process_ids, wire
+from .client_statements import UNNAMED
+from .custom import CustomNames
+from .probe import FOREVER_PIN
 from .server_link_cy import CLIENT, DRAIN, IDLE
 
 __all__ = ["ServerEvents"]
@@ -35,6 +39,7 @@ class ServerEvents:
 
     def __init__(self, database: Any) -> None:
         self.database = database
+        self.custom = CustomNames()
 
     # -- messages ----------------------------------------------------------------------------------------------
 
@@ -92,14 +97,20 @@ class ServerEvents:
     def not_done(self, server: Any, entry: tuple[int, bool, Any, bytes | None]) -> None:
         """A Parse or Close that an error skipped."""
         _, _, statement, name = entry
-        if statement is not None:
+        if isinstance(statement, Statement):
             server.prepared.pop(statement, None)
+        if name == UNNAMED:
+            server.unnamed_serial = -1
+            return
         link = server.owner
         if link is None or name is None:
             return
         if name == b"":
             server.unnamed_serial = 0
             link.unnamed = link.unnamed_route = None
+        elif isinstance(statement, Prepared):  # a Close
+            if link.statements is not None:
+                link.statements.setdefault(name, statement)
         elif link.statements and name in link.statements and link.statements[name].statement is statement:
             del link.statements[name]
 
@@ -192,7 +203,7 @@ class ServerEvents:
             return
         dirty = (server.pins is not None or server.session_mode or bool(server.own_names)
                  or bool(server.flags & (f.PROBE | f.FOREVER | f.DEALLOCATE_ALL | f.PREPARED_SQL)))  # fmt: skip
-        if server.flags & f.FOREVER:
+        if server.flags & f.FOREVER or (server.pins is not None and FOREVER_PIN in server.pins):
             self.discard(server, "session state that cannot be reset")
         elif server.status != 0x49:
             internal.run(server, wire.query(b"ROLLBACK"), self._rolled_back)

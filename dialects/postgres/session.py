@@ -14,15 +14,17 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from shardproxy import limits
 from shardproxy.router import flags as f
 from shardproxy.session.settings import Settings, intern_settings
-from shardproxy.session.statements import Prepared, Registry, Statement
+from shardproxy.session.statements import Prepared, Registry
 from shardproxy.topology.balance import Sticky
 
 from . import internal, process_ids, wire
-from .probe import PROBE, read_truth, sync_sql
+from .client_statements import ClientStatements
+from .custom import CustomNames, dotted, names_in_sql, names_in_values
+from .probe import FOREVER_PIN, HIDDEN_PIN, probe_sql, read_truth, sync_sql
 from .server_link_cy import CLIENT
+from .sql_error import raising
 
 __all__ = ["PgSession"]
 
@@ -57,7 +59,12 @@ class PgSession:
         self.unreachable: set[int] = set()
         self._attempts = 0
         self._untimed = False
-        self._forever = False
+        self._kept_pins: list[str] = []
+        self._custom = CustomNames()
+        self.statements = ClientStatements(self, registry)
+        self.prepare = self.statements.prepare
+        self.inject_parse = self.statements.inject_parse
+        self.restore_unnamed = self.statements.restore_unnamed
         self.settings_changed()
 
     # -- where to ---------------------------------------------------------------------------------------------
@@ -177,26 +184,59 @@ class PgSession:
 
     def transaction_over(self, server: Any) -> None:
         """Outside a transaction, with something to look after: probe, pin, unpin, release."""
-        link = self.link
         flags = server.flags
         server.flags = 0
         if flags & f.DDL:
             self.database.ddl()
         if server.own_names:
-            self._close_own_names(server, flags)
+            self.statements.close_own_names(server, lambda: self._names_closed(server, flags))
             return
         self._maybe_probe(server, flags)
 
+    def note_values(self, data: bytes) -> None:
+        """Values given to what may change the session: they may name settings."""
+        self._custom.add(names_in_values(data))
+
+    def bound(self, route: Any, body: bytes, values: bytes, server: Any) -> None:
+        """A statement that needs a look is about to be executed, perhaps long after its Parse."""
+        flags = route.flags
+        if flags & (f.PROBE | f.DDL | f.PROXY_SET):
+            self._note(route, body)
+            self._custom.add(names_in_values(values))
+        if flags & f.DEALLOCATE_ALL:
+            self.statements.forget_all(server)
+        elif flags & f.PREPARED_SQL:
+            self.statements.show(route, server, simple=False)
+
+    def _note(self, route: Any, sql: bytes) -> None:
+        names = names_in_sql(sql)
+        self._custom.add(names.union(route.settings))
+        if route.flags & f.DDL and names:
+            self.database.events.custom.add(names)  # of a function whose body the facts do not tell of yet
+
+    def _probe_sql(self, server: Any) -> bytes:
+        names = self._custom.names | self.database.events.custom.names | dotted(server.settings.values)
+        return probe_sql(names | dotted(self.link.settings.values), self.baseline.values)
+
     def _maybe_probe(self, server: Any, flags: int) -> None:
-        if flags & f.FOREVER:
-            server.pins = [*(server.pins or ()), "session state that cannot be read back"]
+        pins = [FOREVER_PIN] if flags & f.FOREVER else []
+        if flags & f.HIDDEN or self._custom.overflow or self.database.events.custom.overflow:
+            pins.append(HIDDEN_PIN)
+        if pins:
+            server.pins = list(dict.fromkeys([*(server.pins or ()), *pins]))
         pinned = server.pins is not None
-        if not self.link.session_mode and (flags & f.PROBE or flags & f.PROXY_SET or (pinned and flags & f.UNPIN)):
+        ask = f.PROBE | f.PROXY_SET | f.DEALLOCATE_ALL | (f.UNPIN if pinned else 0)
+        if not self.link.session_mode and flags & ask:
             self.link.busy = True
-            self._forever = bool(flags & f.FOREVER) or bool(pinned and any("cannot" in pin for pin in server.pins))
-            internal.run(server, wire.query(PROBE), self._probed)
+            self._kept_pins = [pin for pin in server.pins or () if pin in (FOREVER_PIN, HIDDEN_PIN)]
+            internal.run(server, wire.query(self._probe_sql(server)), self._probed)
         else:
             self.settle(server)
+
+    def _names_closed(self, server: Any, flags: int) -> None:
+        self._maybe_probe(server, flags)
+        if not self.link.busy:
+            self.link.resume()
 
     def _probed(self, server: Any, result: internal.Result) -> None:
         link = self.link
@@ -209,11 +249,12 @@ class PgSession:
             self._probe_failed(server, result.error)
             return
         truth = read_truth(result.rows, server.pool.key[2])
+        self._custom.clear()
+        self.statements.compare(server, truth.prepared)
         server.settings = intern_settings(truth.settings)
-        wanted = {name: value for name, value in self.baseline.values.items() if name not in truth.defaults}
+        wanted = {name: value for name, value in self.baseline.values.items() if name not in truth.settings}
         link.settings = intern_settings({**wanted, **truth.settings})
-        pins = truth.pins + (["session state that cannot be read back"] if self._forever else [])
-        server.pins = pins or None
+        server.pins = truth.pins + self._kept_pins or None
         self.settings_changed()
         server.mode = CLIENT
         if server.pins is not None and not self.adopt(server):
@@ -226,7 +267,7 @@ class PgSession:
         """Mostly a statement_timeout shorter than the probe: once more without it."""
         if error.get("C") == "57014" and not self._untimed:
             self._untimed = True
-            statements = (b"SHOW statement_timeout", b"SET statement_timeout = 0", PROBE)
+            statements = (b"SHOW statement_timeout", b"SET statement_timeout = 0", self._probe_sql(server))
             internal.run(server, b"".join(map(wire.query, statements)), self._probed_untimed, cycles=3)
             return
         self._untimed = False
@@ -261,72 +302,25 @@ class PgSession:
 
     # -- prepared statements -----------------------------------------------------------------------------------
 
-    def prepare(self, server: Any, name: bytes, body: bytes, route: Any) -> None:
-        """A named Parse."""
-        link = self.link
-        if link.statements is None:
-            link.statements = {}
-        if name in link.statements:
-            # the server itself says that the name is taken: it is given the client's name first
-            server.expect(True, None, None)
-            server.out += wire.parse(name, b"\0\0\0")
-            server.expect(False, None, None)
-            server.out += wire.parse(name, body)
-            server.own_names.add(name)
-            server.flags |= f.PREPARED_SQL
-            return
-        if len(link.statements) >= limits.PREPARED_PER_CLIENT_MAX:
-            body = raising("54000", "too many prepared statements", "close statements that are not used any more")
-        statement = self.registry.statement(body, link.settings.values.get("search_path", ""), route)
-        since = self.registry.tick()
-        link.statements[name] = Prepared(statement, since)
-        self._send_parse(server, statement, since, False, name)
+    def special(self, route: Any, sql: bytes, server: Any, simple: bool) -> bytes | None:
+        """The text to send for a statement that needs a look first; None: not yet, the link waits.
 
-    def inject_parse(self, server: Any, statement: Statement) -> None:
-        """Prepare a statement that the client prepared on another connection."""
-        self.database.counters.server_parse_count += 1
-        self._send_parse(server, statement, self.registry.now(), True, None)
-
-    def _send_parse(self, server: Any, statement: Statement, since: int, swallow: bool, name: bytes | None) -> None:
-        if len(server.prepared) >= self.database.max_prepared and statement not in server.prepared:
-            oldest = next(iter(server.prepared))
-            del server.prepared[oldest]
-            server.expect(True, None, None)
-            server.out += wire.close_statement(oldest.name)
-        server.prepared.pop(statement, None)
-        server.expect(True, None, None)
-        server.out += wire.close_statement(statement.name)
-        server.expect(swallow, statement, name)
-        server.out += wire.parse(statement.name, statement.body)
-        server.prepared[statement] = since
-
-    def restore_unnamed(self, server: Any) -> None:
-        """The client uses the unnamed statement that it prepared on another connection (or has none)."""
-        link = self.link
-        server.expect(True, None, None)
-        if link.unnamed is None:
-            server.out += wire.close_statement(b"")
-            server.unnamed_serial = 0
-        else:
-            server.out += wire.parse(b"", link.unnamed)
-            server.unnamed_serial = link.unnamed_serial
-
-    def special(self, route: Any, sql: bytes, server: Any) -> bytes | None:
-        """The text to send for a statement that needs a look first; None: not yet, the link waits."""
+        ``simple``: a Query; else a Parse, which may be executed later or never (see ``bound``).
+        """
         flags = route.flags
         link = self.link
+        if flags & (f.PROBE | f.DDL | f.PROXY_SET):
+            self._note(route, sql)
         if flags & (f.PROXY_SET | f.PROXY_SHOW):
             return self._own_setting(route, sql)
-        if flags & f.DEALLOCATE_ALL:
-            link.statements = None
-            server.prepared.clear()
-            server.own_names.clear()
+        if flags & f.DEALLOCATE_ALL and simple:
+            self.statements.forget_all(server)
         if flags & f.SEQUENCE_STATE and server.last_writer not in (None, link.id):
             if server is not self.last_server or server.last_writer != link.id:
                 return raising("55000", "currval and lastval are not defined: this session has not called nextval on this connection",
                                "use INSERT ... RETURNING, or call both in one transaction")  # fmt: skip
         if flags & f.PREPARED_SQL and not flags & f.DEALLOCATE_ALL and (link.statements or not route.names):
-            if not self._show_own_names(route, server):
+            if not self.statements.show(route, server, simple=simple, runs=simple):
                 return None
         text = bytes(route.rewrite) if route.rewrite is not None else sql
         if flags & f.SESSIONS:
@@ -363,64 +357,6 @@ class PgSession:
                 "42704", f'unrecognized configuration parameter "shardproxy.{name}"', "known are consistency, token"
             )
         return sql
-
-    def _show_own_names(self, route: Any, server: Any) -> bool:
-        """Give the server the client's own statement names, before SQL that refers to them. False: under way."""
-        link = self.link
-        statements = link.statements or {}
-        names = [str(name).encode() for name in route.names] or list(statements)
-        missing = {
-            name: statements[name].statement for name in names if name in statements and name not in server.own_names
-        }
-        foreign = [] if route.names else list(server.prepared)
-        if not missing and not foreign:
-            if route.kind == "DEALLOCATE":
-                for name in names:
-                    statements.pop(name, None)
-            return True
-        if server.awaiting > 0 and not server.open_cycle:
-            return False
-        messages = [wire.close_statement(statement.name) for statement in foreign]
-        for name, statement in missing.items():
-            messages += [wire.close_statement(name), wire.parse(name, statement.body)]
-        for statement in foreign:
-            server.prepared.pop(statement, None)
-        server.own_names.update(missing)
-        if server.open_cycle:  # in the middle of a pipeline: no Sync of ours may end what the client has begun
-            for message in messages:
-                server.expect(True, None, None)
-                server.out += message
-            return True
-        link.busy = True
-        internal.run(server, b"".join(messages) + wire.SYNC, self._names_shown)
-        return False
-
-    def _names_shown(self, server: Any, result: internal.Result) -> None:
-        if self.link.closed or self.link.server is not server:
-            server.events.drained_cycle(server)
-            return
-        server.status = ord(result.status)
-        server.mode = CLIENT
-        self.link.busy = False
-        self.link.resume()
-
-    def _close_own_names(self, server: Any, flags: int) -> None:
-        """The client's own names leave the server again."""
-        data = b"".join(map(wire.close_statement, server.own_names)) + wire.SYNC
-        server.own_names.clear()
-        self.link.busy = True
-
-        def closed(server: Any, result: internal.Result) -> None:
-            if self.link.closed or self.link.server is not server:
-                server.events.drained_cycle(server)
-                return
-            server.mode = CLIENT
-            self.link.busy = False
-            self._maybe_probe(server, flags)
-            if not self.link.busy:
-                self.link.resume()
-
-        internal.run(server, data, closed)
 
     # -- answers of the proxy's own ----------------------------------------------------------------------------
 
@@ -496,11 +432,3 @@ class PgSession:
         if server is not None and not server.closed:
             server.client = server.owner = None
             server.events.abandoned(server)
-
-
-def raising(sqlstate: str, text: str, hint: str = "") -> bytes:
-    """A statement that makes the server raise this error, wherever in a pipeline or transaction it stands."""
-    body = f"RAISE EXCEPTION USING ERRCODE = {wire.quote_literal(sqlstate)}, MESSAGE = {wire.quote_literal(text)}"
-    if hint:
-        body += f", HINT = {wire.quote_literal(hint)}"
-    return f"DO $shardproxy$BEGIN {body}; END$shardproxy$".encode()

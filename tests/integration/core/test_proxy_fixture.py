@@ -19,7 +19,11 @@ async def test_it_serves_any_database(proxy: Proxy, database: str) -> None:
 async def test_console_and_http_answer(proxy: Proxy) -> None:
     rows = await proxy.admin("SHOW VERSION")
     assert "shardproxy" in str(rows).lower()
-    async with aiohttp.ClientSession() as session, session.get(f"http://{proxy.host}:{proxy.http_port}/healthz") as answer:
+    url = f"http://{proxy.host}:{proxy.http_port}/healthz"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(url) as answer,
+    ):
         assert answer.status == 200
 
 
