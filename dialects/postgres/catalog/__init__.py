@@ -10,13 +10,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
-from .build import build, risky_types
+from .build import facts_of, risky_types
 from .queries import read, with_columns
 
 __all__ = ["load"]
+
+KEPT_MAX = 32
+_kept: OrderedDict[int, tuple[list[int], list[int], dict[str, Any]]] = OrderedDict()
+"""Hash of rows -> risky types, relations with such columns, facts. Most catalogs are as they were a minute ago."""
 
 
 async def load(connection: Any, harmless: Iterable[str] = ()) -> dict[str, Any]:
@@ -26,6 +31,15 @@ async def load(connection: Any, harmless: Iterable[str] = ()) -> dict[str, Any]:
     """
     rows = await read(connection)
     declared = frozenset(name.rpartition(".")[2] for name in harmless)
-    types = await asyncio.to_thread(risky_types, rows, declared)
-    unreadable = await with_columns(connection, sorted(types))
-    return await asyncio.to_thread(build, rows, declared, [row["relation"] for row in unreadable])
+    key = hash((declared, *((name, *map(tuple, found)) for name, found in rows.items())))
+    kept = _kept.get(key)
+    types = kept[0] if kept is not None else sorted(await asyncio.to_thread(risky_types, rows, declared))
+    unreadable = sorted(row["relation"] for row in await with_columns(connection, types))
+    if kept is not None and kept[1] == unreadable:
+        _kept.move_to_end(key)
+        return kept[2]
+    facts = await asyncio.to_thread(facts_of, rows, declared, unreadable)
+    _kept[key] = (types, unreadable, facts)
+    while len(_kept) > KEPT_MAX:
+        _kept.popitem(last=False)
+    return facts

@@ -11,7 +11,7 @@ from .functions import WARNINGS, Functions
 from .queries import Rows
 from .relations import FIRST_OF_USERS, Relations
 
-__all__ = ["build", "risky_types"]
+__all__ = ["facts_of", "risky_types"]
 
 VERSION = 1
 
@@ -43,7 +43,7 @@ def risky_types(rows: Rows, harmless: Collection[str]) -> set[int]:
     return _types(rows, functions)[1]
 
 
-def build(rows: Rows, harmless: Collection[str], unreadable: Collection[int]) -> dict[str, Any]:
+def facts_of(rows: Rows, harmless: Collection[str], unreadable: Collection[int]) -> dict[str, Any]:
     """The facts. ``unreadable``: relations that no replica may read."""
     functions = Functions(rows, harmless)
     warnings: dict[str, int] = {}

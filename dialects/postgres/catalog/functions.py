@@ -69,11 +69,13 @@ class Functions:
 
         ``relations``: warnings of relations by name. May be called again when these are known better.
         """
+        order = list(self._all.values())
         changed = True
         while changed:
             self.by_name = self._names()
             changed = False
-            for function in self._all.values():
+            order.reverse()                              # long chains of calls settle in two rounds, whichever way
+            for function in order:
                 bits = function.bits
                 for part in function.parts:
                     bits = self._with_part(bits, part)
@@ -81,6 +83,7 @@ class Functions:
                     bits |= self._warnings(name, relations)
                 if bits != function.bits:
                     function.bits = bits
+                    self.by_name[function.name] |= bits & WARNINGS
                     changed = True
         for name in self._harmless & self.by_name.keys():
             self.by_name[name] |= HARMLESS

@@ -209,10 +209,12 @@ class Relations:
 
     def _follow_reads(self) -> None:
         """Views and policies read through others: pass on what those read and warn of."""
+        order = list(self.all.values())
         changed = True
         while changed:
             changed = False
-            for relation in self.all.values():
+            order.reverse()                             # long chains settle in two rounds, whichever way
+            for relation in order:
                 before = (relation.bits, len(relation.reads))
                 for read in tuple(relation.reads):
                     other = self.all.get(read)
@@ -230,10 +232,12 @@ class Relations:
 
     def _follow_cascades(self) -> None:
         """A cascade writes its child, and whatever that write writes."""
+        order = list(self.all.values())
         changed = True
         while changed:
             changed = False
-            for relation in self.all.values():
+            order.reverse()
+            for relation in order:
                 if relation.writes is None:
                     continue
                 before = (relation.bits, len(relation.writes))

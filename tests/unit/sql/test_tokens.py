@@ -10,6 +10,7 @@ from shardproxy.dialects.flags import MAYBE_READ, READ
 from shardproxy.dialects.postgres.digest_cy import digest
 from shardproxy.dialects.postgres.sql.analysis import analyse
 from shardproxy.dialects.postgres.sql.reads import text_of
+from shardproxy.dialects.postgres.sql.scannable import scannable
 from shardproxy.dialects.postgres.sql.tokens import (
     ESCAPED,
     LITERAL,
@@ -76,6 +77,14 @@ def test_no_literal_is_shown(sql: str, shown: str) -> None:
 def test_text_for_the_parser() -> None:
     assert text_of(tokens("select replace('a', 'b', 'c'), extract(year from x), \"F\"(1) from t")) == (
         "select f ( 'x', 'x' ) , extract ( year from x ) , f ( 1 ) from t")
+
+
+@pytest.mark.parametrize(("encoding", "conforming", "expected"), [
+    ("UTF8", "on", True), ("LATIN1", "on", True), ("SQL_ASCII", "on", True), ("EUC_JP", "on", True),
+    ("SJIS", "on", False), ("gb18030", "on", False), ("UTF8", "off", False),
+])
+def test_texts_that_mean_something_else_are_not_scanned(encoding: str, conforming: str, expected: bool) -> None:
+    assert scannable(encoding, conforming) is expected
 
 
 @settings(max_examples=1500, deadline=None)
