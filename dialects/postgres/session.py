@@ -34,6 +34,10 @@ TOKEN_SQL = (
     "SELECT (('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::bit(32)::int)::text"
     " || ':' || pg_catalog.pg_current_wal_insert_lsn()::text AS \"shardproxy.token\""
 )
+CONSISTENCY_SQL = (  # asked of the server: drivers prepare SHOW once, and run it after a SET
+    "SELECT coalesce(nullif(pg_catalog.current_setting('shardproxy.consistency', true), ''), {})"
+    ' AS "shardproxy.consistency"'
+)
 ADOPT_ATTEMPTS = 3
 
 
@@ -338,7 +342,7 @@ class PgSession:
             if name == "token":
                 return TOKEN_SQL.encode()
             if name == "consistency":
-                return f'SELECT {wire.quote_literal(self.consistency)} AS "shardproxy.consistency"'.encode()
+                return CONSISTENCY_SQL.format(wire.quote_literal(self.database.consistency)).encode()
             return raising(
                 "42704", f'unrecognized configuration parameter "shardproxy.{name}"', "known are consistency, token"
             )
