@@ -13,7 +13,7 @@ READ = 1 << 0
 
 BEGIN = 1 << 1
 BEGIN_READ_ONLY = 1 << 2
-"""The transaction is opened explicitly READ ONLY."""
+"""The transaction is opened explicitly READ ONLY: ``names`` = (what stands behind BEGIN,)."""
 
 COMMIT = 1 << 3
 """COMMIT, END, PREPARE TRANSACTION, COMMIT PREPARED: the outcome is unknown if the answer is lost."""

@@ -3,12 +3,17 @@ from shardproxy.relay.stream_cy cimport Stream
 from shardproxy.router.route_cy cimport Route
 from shardproxy.router.router_cy cimport Router
 
+cdef Py_ssize_t OUT_HIGH
 cdef Py_ssize_t MESSAGE_MAX
 cdef Py_ssize_t BATCH_MAX
 cdef int READ
+cdef int BEGIN_READ_ONLY
+cdef int MULTI
 
 cdef class Batching(Stream):
     cdef public object session
+    cdef public bint busy
+    cdef public bint pumping
     cdef public Router router
     cdef public dict statements
     cdef public object unnamed_route
@@ -16,14 +21,24 @@ cdef class Batching(Stream):
     cdef public int next_route
     cdef public int batch_flags
     cdef public bint batch_read
+    cdef public bint batch_other
+    cdef public bint batch_runs
     cdef public bint batch_flushed
+    cdef public bint batch_portal
+    cdef bint unnamed_here
+    cdef public bint quiet_flush
+    cdef public bint in_block
+    cdef public object begins
+    cdef public Route noted
     cdef public set batch_slots
-    cdef public bint batch_unknown
     cdef public Pool write_pool
     cdef public Py_ssize_t body
     cdef Py_ssize_t batch_size
     cdef public bint reads_elsewhere
+    cdef Py_ssize_t work(self, const unsigned char* data, Py_ssize_t n) except -2
     cdef Py_ssize_t scan(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2
+    cdef int new_batch(self) except -1
+    cdef int unproven(self) except -1
     cdef int note(self, Route route) except -1
     cdef Route route_of(self, bytes sql)
     cdef Route next_known(self, bytes sql)

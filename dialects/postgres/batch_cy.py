@@ -2,8 +2,13 @@
 
 A batch is a Query, or all messages up to a Sync (or a Flush).
 Invariants:
+* Bytes leave ``inbox`` only when they were passed on or answered; while ``busy`` (waiting for a server, or for an
+  operation of the proxy's own on it) nothing leaves it.
 * ``scan`` changes nothing but its own ``batch_*`` fields: an incomplete batch is scanned again when more has come.
 * ``batch_read`` is true only if every statement of the batch is a proven read and the whole batch was seen.
+* ``batch_other`` is false only if all its statements are proven reads, or BEGIN READ ONLY.
+* A Flush behind nothing but Parse and Describe is sent as a Sync of our own (``quiet_flush``): the server is free,
+  and what is executed later is a batch of its own, which may run elsewhere.
 * While ``discarding`` (a failed batch) messages are dropped up to the end of the batch, which is then answered.
 """
 
@@ -11,18 +16,42 @@ import cython
 
 if cython.compiled:
     from cython.cimports.shardproxy.dialects.postgres.kinds_cy import (
-        BIND, CLOSE, COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH, FUNCTION, PARSE, QUERY, SYNC, TERMINATE, known,
+        BIND,
+        CLOSE,
+        COPY_DATA,
+        COPY_DONE,
+        COPY_FAIL,
+        EXECUTE,
+        FLUSH,
+        FUNCTION,
+        PARSE,
+        QUERY,
+        SYNC,
+        TERMINATE,
+        known,
     )  # fmt: skip
     from cython.cimports.shardproxy.pool.pool_cy import Pool
-    from cython.cimports.shardproxy.relay.buffer_cy import be32, cut, find_zero
+    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, find_zero, pointer
     from cython.cimports.shardproxy.relay.stream_cy import Stream
     from cython.cimports.shardproxy.router.route_cy import Route
     from cython.cimports.shardproxy.router.router_cy import Router
 else:
     from shardproxy.dialects.postgres.kinds_cy import (
-        BIND, CLOSE, COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH, FUNCTION, PARSE, QUERY, SYNC, TERMINATE, known,
+        BIND,
+        CLOSE,
+        COPY_DATA,
+        COPY_DONE,
+        COPY_FAIL,
+        EXECUTE,
+        FLUSH,
+        FUNCTION,
+        PARSE,
+        QUERY,
+        SYNC,
+        TERMINATE,
+        known,
     )  # fmt: skip
-    from shardproxy.relay.buffer_cy import be32, cut, find_zero
+    from shardproxy.relay.buffer_cy import append, be32, cut, find_zero, pointer
     from shardproxy.relay.stream_cy import Stream
     from shardproxy.router.route_cy import Route
 
@@ -31,9 +60,12 @@ from shardproxy.router import flags as f
 
 __all__ = ["Batching"]
 
+OUT_HIGH = limits.OUT_HIGH
 MESSAGE_MAX = limits.MESSAGE_MAX
 BATCH_MAX = 256 * 1024  # a longer batch goes to the primary before it is complete
 READ = f.READ
+BEGIN_READ_ONLY = f.BEGIN_READ_ONLY
+MULTI = f.MULTI
 SYNC_MESSAGE = b"S\0\0\0\4"
 
 
@@ -43,6 +75,8 @@ class Batching(Stream):
     def __init__(self, pump, sock):
         Stream.__init__(self, pump, sock)
         self.session = None
+        self.busy = False
+        self.pumping = False
         self.router = None
         self.statements = None
         self.unnamed_route = None
@@ -50,14 +84,76 @@ class Batching(Stream):
         self.next_route = 0
         self.batch_flags = 0
         self.batch_read = False
+        self.batch_other = False
+        self.batch_runs = False
         self.batch_flushed = False
+        self.batch_portal = False
+        self.unnamed_here = False
         self.batch_slots = set()
-        self.batch_unknown = False
+        self.quiet_flush = False
+        self.in_block = False
+        self.begins = None
+        self.noted = None
         self.batch_size = 0
         self.body = 0
         self.discarding = 0
         self.reads_elsewhere = False
         self.write_pool = None
+
+    def process(self, data, n):
+        if self.busy or len(self.inbox) > 0 or self.pumping:
+            append(self.inbox, data, 0, n)
+            if len(self.inbox) > OUT_HIGH and self.busy:
+                self.pause_reading()
+            if not self.busy and not self.pumping:
+                self.resume()
+            return 0
+        used: cython.Py_ssize_t = self.work(data, n)
+        if used < n and not self.closed:
+            append(self.inbox, data, used, n)
+        return 0
+
+    def resume(self):
+        """Go on with what is in ``inbox``, if anything."""
+        buffer: bytearray
+        if self.pumping or self.closed:
+            return
+        while len(self.inbox) > 0 and not self.busy and not self.closed:
+            buffer = self.inbox
+            self.inbox = bytearray()
+            used: cython.Py_ssize_t = self.work(pointer(buffer), len(buffer))
+            if used > 0:
+                del buffer[:used]
+            if len(self.inbox) > 0:  # arrived meanwhile
+                buffer += self.inbox
+            self.inbox = buffer
+            if used == 0:
+                break
+        if not self.reading and not self.closed and (len(self.inbox) <= OUT_HIGH or not self.busy):
+            self.resume_reading()
+
+    def work(self, data, n):
+        """Serve complete messages; returns how many bytes were used."""
+        return n
+
+    def new_batch(self):
+        """Nothing is known of it yet."""
+        if len(self.routes) > 0:
+            self.routes.clear()
+        self.next_route = 0
+        self.batch_flags = 0
+        self.batch_read = True
+        self.batch_other = False
+        self.batch_runs = False
+        self.batch_flushed = False
+        self.batch_portal = False
+        self.unnamed_here = False
+        self.quiet_flush = False
+        self.begins = None
+        self.noted = None
+        if len(self.batch_slots) > 0:
+            self.batch_slots.clear()
+        return 0
 
     def scan(self, data, pos, n):
         """Look at one batch from ``pos``. Returns -1 if it is incomplete; else the position from which it is to be
@@ -65,16 +161,8 @@ class Batching(Stream):
         start: cython.Py_ssize_t = pos
         end: cython.Py_ssize_t
         t: cython.int
-        only_closes: cython.bint = True
-        if len(self.routes) > 0:
-            self.routes.clear()
-        self.next_route = 0
-        self.batch_flags = 0
-        self.batch_read = True
-        self.batch_flushed = False
-        self.batch_unknown = False
-        if len(self.batch_slots) > 0:
-            self.batch_slots.clear()
+        only_closes: cython.bint = not self.in_block  # a portal of a transaction is the server's to close
+        self.new_batch()
         while n - pos >= 5:
             t = data[pos]
             end = pos + 1 + be32(data, pos + 1)
@@ -83,7 +171,7 @@ class Batching(Stream):
                 return n
             if end > n:
                 if n - start > BATCH_MAX and t != QUERY and t != PARSE:
-                    self.batch_read = False  # too long to wait for its end: the primary serves anything
+                    self.unproven()  # too long to wait for its end: the primary serves anything
                     self.batch_size = 0
                     return start
                 return -1
@@ -109,9 +197,11 @@ class Batching(Stream):
             elif t == FLUSH:
                 if pos == start:
                     return self.scan(data, end, n) if end < n else n
-                self.batch_flushed = True
-                if only_closes:
-                    self.batch_read = False
+                if only_closes or (self.batch_runs and not self.in_block):
+                    self.unproven()  # what comes before the Sync belongs to the same transaction
+                    self.batch_flushed = True
+                else:
+                    self.quiet_flush = True
                 self.batch_size = end - start
                 return start
             elif t != CLOSE:
@@ -119,7 +209,7 @@ class Batching(Stream):
                 self.scan_one(t, data, pos, end, n)
             pos = end
             if pos - start > BATCH_MAX:
-                self.batch_read = False
+                self.unproven()
                 self.batch_size = 0
                 return start
         return -1
@@ -166,10 +256,15 @@ class Batching(Stream):
             zero = find_zero(data, pos + 5, end)
             if zero >= 0:
                 self.note(self.route_of(cut(data, zero + 1, find_zero(data, zero + 1, end))))
+                if zero == pos + 5:
+                    self.unnamed_here = True
             else:
-                self.batch_read = False
+                self.unproven()
         elif t == BIND:
             zero = find_zero(data, pos + 5, end)
+            self.batch_runs = True
+            if zero > pos + 5:
+                self.batch_portal = True
             if zero >= 0 and data[zero + 1] != 0:
                 prepared = (
                     self.statements.get(cut(data, zero + 1, find_zero(data, zero + 1, end)))
@@ -179,14 +274,16 @@ class Batching(Stream):
                 if prepared is not None:
                     self.note(prepared.statement.route)
                 elif not self.routes:
-                    self.batch_read = False
-            elif not self.routes:
+                    self.unproven()
+            elif not self.unnamed_here:
                 if self.unnamed_route is not None:
                     self.note(self.unnamed_route)
                 else:
-                    self.batch_read = False
+                    self.unproven()
+        elif t == EXECUTE:
+            self.batch_runs = True
         elif t == FUNCTION:
-            self.batch_read = False
+            self.unproven()
         return 0
 
     def route_of(self, sql):
@@ -195,12 +292,23 @@ class Batching(Stream):
         self.routes.append(route)
         return route
 
+    def unproven(self):
+        """The batch does, or may do, what a replica cannot."""
+        self.batch_read = False
+        self.batch_other = True
+        return 0
+
     def note(self, route):
         """One more statement in the batch."""
         flags: cython.int = route.flags
         self.batch_flags |= flags
+        self.noted = route
         if not flags & READ:
             self.batch_read = False
+            if flags & BEGIN_READ_ONLY and not flags & MULTI and route.names:
+                self.begins = route
+            else:
+                self.batch_other = True
         elif route.read_slots and (self.reads_elsewhere or self.write_pool is None):
             self.batch_slots.update(route.read_slots)
         return 0

@@ -15,6 +15,8 @@ cdef int IDLE_STATUS
 cdef int SIGNALS
 cdef int SPECIAL
 cdef int SLOW
+cdef int LOOK
+cdef int IN_BLOCK
 
 cdef class ClientLink(Batching):
     cdef public object database
@@ -22,8 +24,6 @@ cdef class ClientLink(Batching):
     cdef public ServerLink server
     cdef public object settings
     cdef public object parameters
-    cdef public bint busy
-    cdef public bint pumping
     cdef public bytes unnamed
     cdef public bint session_mode
     cdef public bint leaving
@@ -38,13 +38,17 @@ cdef class ClientLink(Batching):
     cdef Counters counters
     cdef public bint force_primary
     cdef public int repeats
+    cdef public bint read_primary
+    cdef public object reopen
     cdef public long unnamed_serial
-    cdef Py_ssize_t work(self, const unsigned char* data, Py_ssize_t n) except -2
     cdef Py_ssize_t forward(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2
     cdef int used(self, Route route) except -1
     cdef int query(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int parse(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef Py_ssize_t bind(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end, Py_ssize_t n) except -2
+    cdef bint on_replica(self) except -1
+    cdef int pass_on(self, int t, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
+    cdef int end_quietly(self, ServerLink server) except -1
     cdef int cycle_sent(self, ServerLink server) except -1
     cpdef set_counters(self, Counters counters)
     cdef int copy_message(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1

@@ -4,8 +4,6 @@ A client without a server waits until one batch is complete (see batch_cy), deci
 connection, and from then on passes message by message until the transaction is over.
 
 Invariants:
-* Bytes leave ``inbox`` only when they were passed on or answered; while ``busy`` (waiting for a server, or for an
-  operation of the proxy's own on it) nothing leaves it.
 * A batch runs on a replica only if every statement in it is a proven read.
 * A statement name of the client never reaches a server: it is replaced by the shared statement's name, which was
   prepared on that connection no earlier than this client prepared it.
@@ -16,20 +14,46 @@ import cython
 if cython.compiled:
     from cython.cimports.shardproxy.dialects.postgres.batch_cy import Batching
     from cython.cimports.shardproxy.dialects.postgres.kinds_cy import (
-        BIND, CLOSE, COPY_DATA, COPY_DONE, COPY_FAIL, DESCRIBE, EXECUTE, FUNCTION, PARSE, QUERY, SYNC, TERMINATE, known,
+        BIND,
+        CLOSE,
+        COPY_DATA,
+        COPY_DONE,
+        COPY_FAIL,
+        DESCRIBE,
+        EXECUTE,
+        FLUSH,
+        FUNCTION,
+        PARSE,
+        QUERY,
+        SYNC,
+        TERMINATE,
+        known,
     )  # fmt: skip
     from cython.cimports.shardproxy.dialects.postgres.server_link_cy import ServerLink
     from cython.cimports.shardproxy.pool.pool_cy import Pool
-    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns, pointer
+    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns
     from cython.cimports.shardproxy.router.route_cy import Route
 else:
     from shardproxy.dialects.postgres.batch_cy import Batching
     from shardproxy.dialects.postgres.kinds_cy import (
-        BIND, CLOSE, COPY_DATA, COPY_DONE, COPY_FAIL, DESCRIBE, EXECUTE, FUNCTION, PARSE, QUERY, SYNC, TERMINATE, known,
+        BIND,
+        CLOSE,
+        COPY_DATA,
+        COPY_DONE,
+        COPY_FAIL,
+        DESCRIBE,
+        EXECUTE,
+        FLUSH,
+        FUNCTION,
+        PARSE,
+        QUERY,
+        SYNC,
+        TERMINATE,
+        known,
     )  # fmt: skip
     from shardproxy.dialects.postgres.server_link_cy import ServerLink
     from shardproxy.pool.pool_cy import Pool
-    from shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns, pointer
+    from shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns
     from shardproxy.router.route_cy import Route
 
 from shardproxy import limits
@@ -39,10 +63,12 @@ __all__ = ["ClientLink"]
 
 OUT_HIGH = limits.OUT_HIGH
 MESSAGE_MAX = limits.MESSAGE_MAX
+SYNC_MESSAGE = b"S\0\0\0\4"
 REPEAT_MAX = 64 * 1024  # a longer read is not kept for another try
 MODE_CLIENT = 1
 
 IDLE_STATUS = ord("I")
+IN_BLOCK = ord("T")
 
 READ = f.READ
 BEGIN = f.BEGIN
@@ -53,6 +79,8 @@ SPECIAL = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.PROXY_SET | f
 SPECIAL |= f.PROBE | f.DDL
 """Flags that need the slow path before the statement is sent."""
 
+LOOK = f.SEQUENCE_STATE
+"""Flags with which the place to run at is looked for, whatever is known."""
 
 
 class ClientLink(Batching):
@@ -65,8 +93,6 @@ class ClientLink(Batching):
         self.server = None
         self.settings = None
         self.parameters = None
-        self.busy = False
-        self.pumping = False
         self.unnamed = None
         self.session_mode = False
         self.leaving = False
@@ -80,6 +106,8 @@ class ClientLink(Batching):
         self.unnamed_serial = -1
         self.force_primary = False
         self.repeats = 0
+        self.read_primary = False
+        self.reopen = None
         self.pending_error = None
         self.cancel_key = None
         self.arrival = None
@@ -96,38 +124,6 @@ class ClientLink(Batching):
         """The client took what we sent: its server may send more."""
         if self.server is not None:
             self.server.resume_reading()
-
-    def process(self, data, n):
-        if self.busy or len(self.inbox) > 0 or self.pumping:
-            append(self.inbox, data, 0, n)
-            if len(self.inbox) > OUT_HIGH and self.busy:
-                self.pause_reading()
-            if not self.busy and not self.pumping:
-                self.resume()
-            return 0
-        used: cython.Py_ssize_t = self.work(data, n)
-        if used < n and not self.closed:
-            append(self.inbox, data, used, n)
-        return 0
-
-    def resume(self):
-        """Go on with what is in ``inbox``, if anything."""
-        buffer: bytearray
-        if self.pumping or self.closed:
-            return
-        while len(self.inbox) > 0 and not self.busy and not self.closed:
-            buffer = self.inbox
-            self.inbox = bytearray()
-            used: cython.Py_ssize_t = self.work(pointer(buffer), len(buffer))
-            if used > 0:
-                del buffer[:used]
-            if len(self.inbox) > 0:  # arrived meanwhile
-                buffer += self.inbox
-            self.inbox = buffer
-            if used == 0:
-                break
-        if not self.reading and not self.closed and (len(self.inbox) <= OUT_HIGH or not self.busy):
-            self.resume_reading()
 
     def work(self, data, n):
         """Serve complete messages; returns how many bytes were used."""
@@ -146,14 +142,15 @@ class ClientLink(Batching):
                         break
                     pos = used
                     continue
-                if self.server is None:
+                if self.server is None or self.on_replica():
+                    self.in_block = self.server is not None
                     used = self.scan(data, pos, n)
                     if used < 0:
                         break
                     pos = used
                     if pos >= n or self.closed:
                         break
-                    if not self.link():
+                    if not (self.session.may_stay() if self.in_block else self.link()):
                         break
                 used = self.forward(data, pos, n)
                 if used == pos:
@@ -165,6 +162,11 @@ class ClientLink(Batching):
 
     # -- from batch to server --------------------------------------------------------------------
 
+    def on_replica(self):
+        """Between two batches of a transaction on a replica."""
+        server: ServerLink = self.server
+        return not (server.on_primary or server.status != IN_BLOCK or server.awaiting or server.open_cycle or self.body)
+
     def counters_retry(self):
         """A read runs again."""
         self.counters.retry_count += 1
@@ -173,7 +175,7 @@ class ClientLink(Batching):
         """Find a server connection for the batch; false if we must wait."""
         self.requested_ns = now_ns()
         pool: Pool = self.write_pool
-        if pool is None or self.batch_read and self.reads_elsewhere:
+        if pool is None or self.batch_flags & LOOK or (self.reads_elsewhere and not self.batch_other):
             pool = self.session.target()
         if pool is None:
             self.busy = True
@@ -217,12 +219,13 @@ class ClientLink(Batching):
         server.delivered = False
         # like a read, a mere BEGIN may run again elsewhere if its server dies before it has answered
         server.holding = not self.batch_flushed and (
-            self.batch_read or (self.batch_flags & BEGIN != 0 and self.batch_flags & NOT_JUST_BEGIN == 0)
+            self.batch_read or self.quiet_flush
+            or (self.batch_flags & BEGIN != 0 and self.batch_flags & NOT_JUST_BEGIN == 0)
         )
         if server.settings is not self.settings or server.parameters is not self.parameters:
             if not self.session.adopt(server):
                 return 0
-        return 1
+        return 1 if self.reopen is None else self.session.begin_again(server)
 
     # -- with a server: pass messages on -------------------------------------------------------------------------
 
@@ -279,22 +282,13 @@ class ClientLink(Batching):
                 if not server.copying_in:
                     server.extended = True
                     self.cycle_sent(server)
-            elif t == FUNCTION:
-                self.session.note_values(cut(data, pos, end))
-                self.copy_message(data, pos, end)
-                server.flags |= f.PROBE
-                self.used(None)
-                server.extended = False
-                self.cycle_sent(server)
             elif t == TERMINATE:
                 self.session.terminate()
                 return n
+            elif t == FLUSH and self.quiet_flush:
+                self.end_quietly(server)
             else:
-                if t == COPY_DONE or t == COPY_FAIL:
-                    server.copying_in = False
-                elif t == EXECUTE:
-                    server.open_cycle = True
-                self.copy_message(data, pos, end)
+                self.pass_on(t, data, pos, end)
             pos = end
         if server.closed:
             return n
@@ -304,14 +298,32 @@ class ClientLink(Batching):
             self.pause_reading()
         return pos
 
+    def pass_on(self, t, data, pos, end):
+        """A message that goes to the server as it is."""
+        server: ServerLink = self.server
+        self.copy_message(data, pos, end)
+        if t == EXECUTE:
+            server.open_cycle = True
+        elif t == COPY_DONE or t == COPY_FAIL:
+            server.copying_in = False
+        elif t == FUNCTION:
+            self.session.note_values(cut(data, pos, end))
+            server.flags |= f.PROBE
+            self.used(None)
+            server.extended = False
+            self.cycle_sent(server)
+        return 0
+
     def must_wait(self, t):
         """While replies are owed: may another message of type ``t`` follow on this server now?"""
         server: ServerLink = self.server
+        if server.quiet:
+            return True
         if server.holding:
             return not server.open_cycle
         if server.open_cycle or server.copying_in or t == COPY_DATA or t == COPY_DONE or t == COPY_FAIL:
             return False
-        if not server.on_primary and server.status == IDLE_STATUS:
+        if not server.on_primary:
             return True
         return server.awaiting > 1000
 
@@ -327,6 +339,18 @@ class ClientLink(Batching):
             server.started = True
             server.started_ns = now_ns()
         self.counters.query_count += 1
+        return 0
+
+    def end_quietly(self, server):
+        """A Sync in place of a Flush; its ReadyForQuery is not the client's."""
+        self.quiet_flush = False
+        server.out += SYNC_MESSAGE
+        server.quiet = True
+        server.extended = True
+        server.failed = False
+        server.open_cycle = False
+        server.awaiting += 1
+        server.cycle_sent += 1
         return 0
 
     def used(self, route):
@@ -476,10 +500,8 @@ class ClientLink(Batching):
                 name = prepared.statement.name
                 server.out += b"D" + (len(name) + 6).to_bytes(4, "big") + b"S" + name + b"\0"
                 return 0
-        elif (
-            end - pos == 7
-            and data[pos + 5] == 83
-            and (server.unnamed_serial != self.unnamed_serial or self.unnamed is None)
+        elif end - pos == 7 and data[pos + 5] == 83 and (
+            server.unnamed_serial != self.unnamed_serial or self.unnamed is None
         ):
             self.session.restore_unnamed(server)
         append(server.out, data, pos, end)
@@ -511,8 +533,9 @@ class ClientLink(Batching):
         self.repeatable = None
         self.repeats = 0
         self.force_primary = False
-        if self.reads_elsewhere and not server.wrote:
+        if self.reads_elsewhere:
             self.read_ns = server.started_ns
+            self.read_primary = server.on_primary
         if server.status == IDLE_STATUS:
             if self.session_mode or server.flags & SLOW or server.pins is not None or server.retiring:
                 self.session.transaction_over(server)

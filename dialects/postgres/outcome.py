@@ -28,6 +28,8 @@ def tell(server: Any, link: Any, fields: Mapping[str, str] | None, why: str) -> 
     in_flight = server.awaiting > 0 or server.open_cycle or server.copying_in
     in_block = server.status != IDLE_STATUS
     owed, open_cycle = server.awaiting, server.open_cycle or (server.copying_in and server.extended)
+    if server.quiet:  # a Sync of ours: the client's own is still to come
+        server.quiet, owed, open_cycle = False, owed - 1, True
     pinned = server.pins is not None or link.session_mode
     link.server = None
     link.write_pool = None

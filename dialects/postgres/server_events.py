@@ -162,10 +162,11 @@ class ServerEvents:
             server.mode = DRAIN
         link.inbox[:0] = batch
         link.busy = True
-        self.database.soon(self._again, link)
+        self.database.soon(self.go_on, link)
         return True
 
-    def _again(self, link: Any) -> None:
+    def go_on(self, link: Any) -> None:
+        """What the link waits with is looked at again."""
         link.busy = False
         link.resume()
 
@@ -295,4 +296,4 @@ class ServerEvents:
             link.session.fatal("57P01", "the server connection that held this session's state was lost")
             return
         link.busy = True
-        self.database.soon(self._again, link)
+        self.database.soon(self.go_on, link)

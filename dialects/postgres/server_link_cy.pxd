@@ -35,6 +35,7 @@ cdef class ServerLink(Link):
     cdef public int mode
     cdef public int awaiting
     cdef public bint open_cycle
+    cdef public bint quiet
     cdef public bint extended
     cdef public long cycle_done
     cdef public long cycle_sent

@@ -7,6 +7,7 @@ Invariants:
 * ``pending`` holds, in the order sent, one entry for each Parse and Close that is not answered yet; an error skips the
   rest of its cycle, so at ReadyForQuery what is left of that cycle did not happen.
 * While ``holding`` not one byte of the reply has reached the client, so the read can be run again elsewhere.
+* While ``quiet`` the next ReadyForQuery is not the client's: it asked for a Flush and we sent a Sync.
 * With no client (mode IDLE) only notices, parameters, notifications and a final error can arrive.
 """
 
@@ -70,6 +71,7 @@ class ServerLink(Link):
         self.mode = M_IDLE
         self.awaiting = 0
         self.open_cycle = False
+        self.quiet = False
         self.extended = False
         self.cycle_done = 0
         self.cycle_sent = 0
@@ -252,6 +254,11 @@ class ServerLink(Link):
             self.counters.xact_count += 1
             if self.write_slots:
                 self.events.publish(self)
+        if self.quiet:
+            self.quiet = False
+            if self.failed and self.owner is not None:
+                self.owner.discarding = 2  # the server skips nothing any more, so we do, up to the client's Sync
+            return False
         return True
 
     def cycle_ends(self):

@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -22,22 +21,14 @@ from shardproxy.topology.balance import Sticky
 from . import internal, process_ids, wire
 from .client_statements import ClientStatements
 from .custom import CustomNames, dotted, names_in_sql, names_in_values
+from .own_settings import CONSISTENCIES, TOKEN, own_setting
 from .probe import FOREVER_PIN, HIDDEN_PIN, probe_sql, read_truth, sync_sql
+from .read_only import ReadOnlyBlock
 from .server_link_cy import CLIENT
 from .sql_error import raising
 
 __all__ = ["PgSession"]
 
-CONSISTENCIES = ("database", "session", "strong", "eventual")
-TOKEN = re.compile(r"([0-9]{1,10}):([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
-TOKEN_SQL = (
-    "SELECT (('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::bit(32)::int)::text"
-    " || ':' || pg_catalog.pg_current_wal_insert_lsn()::text AS \"shardproxy.token\""
-)
-CONSISTENCY_SQL = (  # asked of the server: drivers prepare SHOW once, and run it after a SET
-    "SELECT coalesce(nullif(pg_catalog.current_setting('shardproxy.consistency', true), ''), {})"
-    ' AS "shardproxy.consistency"'
-)
 ADOPT_ATTEMPTS = 3
 
 
@@ -61,6 +52,8 @@ class PgSession:
         self.aimed_ns = -(1 << 62)
         self.stand_in: Any = None
         self.unreachable: set[int] = set()
+        self.block: ReadOnlyBlock | None = None
+        self.serializable = False
         self._attempts = 0
         self._untimed = False
         self._kept_pins: list[str] = []
@@ -81,15 +74,40 @@ class PgSession:
             own = self._own_sequences()
             if own is not None:
                 return own
-        reads = (link.batch_read or (flags & f.BEGIN_READ_ONLY and not flags & f.MULTI)) and not link.force_primary
-        if reads and self.consistency != "strong" and not flags & f.PRIMARY:
-            slots = (1,) if link.batch_unknown or not link.batch_read else tuple(link.batch_slots) or (0,)
-            pool = self.database.read_pool(self, slots)
+        link.reads_elsewhere = self.database.has_replicas and self.consistency != "strong" and not self.serializable
+        if link.reads_elsewhere and not (link.batch_other or link.force_primary or flags & f.PRIMARY):
+            pool = self.database.read_pool(self, tuple(link.batch_slots) or (0,))
             if pool is not None:
+                self.block = ReadOnlyBlock(self, link.begins.names[0]) if link.begins is not None else None
                 return pool
         link.write_pool = self.database.write_pool(self)
-        link.reads_elsewhere = self.database.has_replicas and self.consistency != "strong"
         return link.write_pool
+
+    def may_stay(self) -> bool:
+        """In a transaction on a replica: whether the batch in hand may run there. False: the link is busy."""
+        return self.block is None or self.block.may_stay()
+
+    def begin_again(self, server: Any) -> bool:
+        """A transaction comes to the primary from a replica. False: under way, the link is busy."""
+        self.link.busy = True
+        server.holding = False
+        internal.run(server, wire.query(self.link.reopen), self._begun, preparing=True)
+        return False
+
+    def _begun(self, server: Any, result: internal.Result) -> None:
+        self.link.reopen = None
+        if result.error is not None:
+            self.fatal("08006", f"the transaction could not be moved to the primary: {result.error.get('M', '')}")
+            return
+        self.go_on(server)
+
+    def go_on(self, server: Any) -> None:
+        """After an operation of ours on the client's connection."""
+        if self.link.closed or self.link.server is not server:
+            server.events.drained_cycle(server)
+            return
+        self.link.busy = False
+        self.link.resume()
 
     def _own_sequences(self) -> Any:
         """currval and lastval live in one connection: the one this client wrote on, if no other wrote there since."""
@@ -121,6 +139,7 @@ class PgSession:
         self.consistency = wanted if wanted in CONSISTENCIES else self.database.consistency
         match = TOKEN.fullmatch(values.get("shardproxy.token", ""))
         self.token = (int(match[1]), (int(match[2], 16) << 32) | int(match[3], 16)) if match else None
+        self.serializable = values.get("default_transaction_isolation") == "serializable"
         link.write_pool = None
 
     def adopt(self, server: Any) -> bool:
@@ -149,6 +168,9 @@ class PgSession:
         server.settings = link.settings
         server.mode = CLIENT
         self._announce(server)
+        if link.reopen is not None:
+            self.begin_again(server)
+            return
         link.busy = False
         link.resume()
 
@@ -316,7 +338,7 @@ class PgSession:
         if flags & (f.PROBE | f.DDL | f.PROXY_SET):
             self._note(route, sql)
         if flags & (f.PROXY_SET | f.PROXY_SHOW):
-            return self._own_setting(route, sql)
+            return own_setting(self.database.consistency, route, sql)
         if flags & f.DEALLOCATE_ALL and simple:
             self.statements.forget_all(server)
         if flags & f.SEQUENCE_STATE and server.last_writer not in (None, link.id):
@@ -336,31 +358,6 @@ class PgSession:
         """A Bind of a statement that signals processes, as the server is to have it; None: the link waits."""
         return process_ids.in_bind(self, payload, prepared.statement.name if prepared is not None else b"")
 
-    def _own_setting(self, route: Any, sql: bytes) -> bytes:
-        name = str(route.names[0]).lower()
-        if route.flags & f.PROXY_SHOW:
-            if name == "token":
-                return TOKEN_SQL.encode()
-            if name == "consistency":
-                return CONSISTENCY_SQL.format(wire.quote_literal(self.database.consistency)).encode()
-            return raising(
-                "42704", f'unrecognized configuration parameter "shardproxy.{name}"', "known are consistency, token"
-            )
-        value = str(route.names[1]) if len(route.names) > 1 and route.names[1] is not None else ""
-        if name == "consistency" and value.lower() not in (*CONSISTENCIES, "default", ""):
-            return raising("22023", f'invalid value for parameter "shardproxy.consistency": "{value}"',
-                           "use database, session, strong or eventual")  # fmt: skip
-        if name == "token" and value and value.lower() != "default" and not TOKEN.fullmatch(value):
-            return raising(
-                "22023",
-                f'invalid value for parameter "shardproxy.token": "{value}"',
-                "use what SHOW shardproxy.token gave",
-            )
-        if name not in ("consistency", "token"):
-            return raising(
-                "42704", f'unrecognized configuration parameter "shardproxy.{name}"', "known are consistency, token"
-            )
-        return sql
 
     # -- answers of the proxy's own ----------------------------------------------------------------------------
 
@@ -377,7 +374,7 @@ class PgSession:
                         link.unnamed = link.unnamed_route = None
                 link.write(wire.CLOSE_COMPLETE)
             elif kind == 0x53:  # S
-                link.write(wire.ready())
+                link.write(wire.ready(bytes([link.server.status]) if link.server is not None else b"I"))
 
     def violation(self, kind: int, length: int) -> None:
         """The client's bytes are not the protocol."""
@@ -411,6 +408,7 @@ class PgSession:
         self.database.refused(link, sqlstate, text)
         link.write(wire.error(sqlstate, text, hint=hint, detail=detail))
         link.busy = False
+        link.reopen = None
         link.skip_batch()
 
     # -- the end -----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from shardproxy.log import get_logger
 from shardproxy.pool.counters_cy import Counters
 from shardproxy.pool.pool_cy import Pool
 from shardproxy.server.replicas import Replicas
-from shardproxy.topology.view import FENCED, DatabaseView
+from shardproxy.topology.view import DOWN, FENCED, DatabaseView
 
 __all__ = ["DatabaseRuntime"]
 
@@ -39,9 +39,11 @@ class DatabaseRuntime:
         self.board = worker.board
         self.view = view
         self.index = view.index
+        self.last_primary: str | None = None
         self.counters = Counters()
         self.extra = {"replica_reads": 0, "held_statements": 0, "client_errors": 0, "slow_statements": 0}
         self.pools: dict[tuple[str, str], Pool] = {}
+        self.failed_until: dict[tuple[str, str], float] = {}
         self.sessions: set[Any] = set()
         self.held: set[Any] = set()
         self.welcomes: dict[Any, Any] = {}
@@ -83,27 +85,43 @@ class DatabaseRuntime:
     def set_view(self, view: DatabaseView) -> None:
         """The topology changed: routes of sessions are looked up anew, and who waits is served."""
         old, self.view = self.view, view
-        known = {server.id for server in view.servers}
+        self.last_primary = old.primary or self.last_primary
         for session in self.sessions:
             session.link.write_pool = None
+        for pool in self.pools.values():
+            for link in pool.links:
+                link.on_primary = view.primary == pool.key[1]
         for (server_id, user), pool in list(self.pools.items()):
             server = view.server(server_id)
-            for link in list(pool.links):
-                link.on_primary = view.primary == server_id
-                if server is not None and server.role == FENCED:
-                    link.abort(OSError("this server was a primary that has been replaced"))
-            if server is None or server.role == FENCED or server.draining:
-                pool.retire_all()
-            if server_id not in known or (old.primary == server_id and view.primary != server_id):
+            if server is None or server.role == FENCED or server.draining or old.primary == server_id != view.primary:
                 self._move_waiters(pool)
                 pool.retire_all()
-                if server_id not in known:
-                    del self.pools[(server_id, user)]
+            elif server.role == DOWN or server.banned:
+                self._move_waiters(pool)
+            self._give_up(pool, view)
+            if server is None:
+                del self.pools[(server_id, user)]
         for pool in self.pools.values():
             pool.grow()
         for session in list(self.held):
             self.held.discard(session)
             session.release_hold()
+
+    def _give_up(self, pool: Pool, view: DatabaseView) -> None:
+        """Close at once what can bring no answer that counts, instead of waiting for what may never come.
+
+        A fenced server must not be written to. One that was the primary and has a successor will not be again. Of a
+        replica that does not answer, only reads that can run elsewhere are taken; the others may yet be answered.
+        """
+        server = view.server(pool.key[1])
+        replaced = pool.key[1] == self.last_primary and view.primary not in (None, pool.key[1])
+        if server is not None and (server.role == FENCED or (replaced and server.role == DOWN)):
+            for link in list(pool.links):
+                link.abort(OSError("this server was a primary that has been replaced"))
+        elif server is not None and server.role == DOWN and pool.key[1] != self.last_primary:
+            for link in list(pool.links):
+                if link.holding or link.client is None:
+                    link.abort(OSError("the replica does not answer"))
 
     def _move_waiters(self, pool: Pool) -> None:
         waiting, pool.waiters = list(pool.waiters), type(pool.waiters)()
@@ -143,6 +161,13 @@ class DatabaseRuntime:
             self.pools[(server_id, user)] = found
         return found
 
+    def failing(self, server_id: str, user: str) -> bool:
+        """Whether a replica let nobody in a moment ago: reads go elsewhere."""
+        if not self.failed_until or self.failed_until.get((server_id, user), 0.0) < time.monotonic():
+            return False
+        pool = self.pools.get((server_id, user))
+        return pool is None or not pool.links
+
     def in_use(self, server_id: str) -> int:
         """Connections to a server that serve a client now."""
         return sum(pool.active for (known, _), pool in self.pools.items() if known == server_id)
@@ -154,6 +179,9 @@ class DatabaseRuntime:
     async def _open_one(self, pool: Pool) -> None:
         """One more connection: a permit, then the connection; failures are the waiting clients' to hear."""
         permitted = False
+        if self.view.primary != pool.key[1] and self.failed_until.get(pool.key[1:], 0.0) > time.monotonic():
+            pool.not_opened()  # ``_later`` tries again
+            return
         try:
             permitted = await self.worker.permit(pool)
             if not permitted:
@@ -203,7 +231,7 @@ class DatabaseRuntime:
     async def _refused(self, pool: Pool, error: ServerError) -> None:
         _log.warning("a server refused a connection", database=self.name, server=pool.key[1], user=pool.key[2],
                      sqlstate=error.sqlstate, error=error.message)  # fmt: skip
-        if error.sqlstate in FAILED_FAST:
+        if error.sqlstate in FAILED_FAST and self.view.primary == pool.key[1]:
             for client in self._take_waiters(pool):
                 client.refused(error.sqlstate, error.message, error.hint)
             return
@@ -220,11 +248,15 @@ class DatabaseRuntime:
     async def _later(self, pool: Pool) -> None:
         """Try again for those who still wait, or send them elsewhere if this is a replica."""
         pool.failing_since = pool.failing_since or time.monotonic()
+        wait = CONNECT_AGAIN_S
         if self.view.primary != pool.key[1]:
-            self._move_waiters(pool)
-            return
-        again = CONNECT_AGAIN_S if time.monotonic() - pool.failing_since < 2 else self.config.pool.server_login_retry
-        await asyncio.sleep(again)
+            wait = self.config.pool.server_login_retry
+            self.failed_until[pool.key[1:]] = time.monotonic() + wait
+            if not pool.links:
+                self._move_waiters(pool)
+        elif time.monotonic() - pool.failing_since >= 2:
+            wait = self.config.pool.server_login_retry
+        await asyncio.sleep(wait)
         pool.grow()
 
     @staticmethod

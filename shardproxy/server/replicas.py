@@ -31,13 +31,15 @@ class Replicas:
         if database.board.catalog_epoch(database.index) != database.router.epoch:
             return None  # DDL since the facts were read: what was proven to be a read may not be one any more
         # asked before the freshness: a write that ends in between is then seen by one of the two
-        settled = session.consistency == "eventual" or (
-            session.consistency == "database" and database.board.settled(database.index, slots)
-        )
-        candidates = [server for server in self._within_lag() if self._fresh(server, session, slots)]
+        settled = session.consistency == "database" and database.board.settled(database.index, slots)
+        candidates = [server for server in self._within_lag()
+                      if self.fresh(server, session, slots) and not database.failing(server.id, session.server_user)]
         if not candidates:
             return None
-        sticky.last_read_ns = session.link.read_ns
+        if session.consistency == "eventual":
+            sticky.last_read_ns = 0
+        else:
+            sticky.note(None if session.link.read_primary else sticky.server_id, session.link.read_ns)
         chosen: ServerView | None = sticky.choose(
             candidates, database.board, lambda servers: self._pick(servers, session), settled=settled
         )
@@ -53,7 +55,8 @@ class Replicas:
         lag_ms = None if limit.seconds is None else int(limit.seconds * 1000)
         return balance.within_lag(database.view.replicas, database.board, lag_ms, limit.bytes)
 
-    def _fresh(self, server: ServerView, session: Any, slots: tuple[int, ...]) -> bool:
+    def fresh(self, server: ServerView, session: Any, slots: tuple[int, ...]) -> bool:
+        """Whether this replica shows what the session's consistency and token demand of these tables."""
         board = self._database.board
         if session.token is not None:
             figures = board.figures(server.index)

@@ -163,26 +163,26 @@ class Sticky:
 
     def __init__(self) -> None:
         self.server_id: str | None = None
+        """The replica of the last read; None: the primary, or there was none."""
         self.last_read_ns = 0
 
     def may_move(self, server: ServerView, board: Board, settled: bool = False) -> bool:
         """Whether the next read may go there.
 
         ``settled``: all candidates are ``Board.may_read``, and nothing was in flight for the tables before that was
-        asked (``Board.settled``); then none of them can show less than the session has seen.
+        asked (``Board.settled``). Then none of them shows less than the primary did to clients of this proxy, and the
+        primary may be left at once. From one replica to another that is not enough: they may differ in what others
+        wrote past the proxy.
         """
-        return (server.id == self.server_id or settled or self.last_read_ns == 0
+        return (server.id == self.server_id or self.last_read_ns == 0 or (settled and self.server_id is None)
                 or board.may_read_after(server.index, self.last_read_ns))
 
     def choose(self, candidates: Sequence[ServerView], board: Board,
                picked: Callable[[Sequence[ServerView]], ServerView | None], *, settled: bool = False,
                ) -> ServerView | None:
-        """The session's own replica while it is a candidate, else one it may move to. None: the primary has to."""
-        for server in candidates:
-            if server.id == self.server_id:
-                return server
+        """One of those that the session may read from now. None: the primary has to."""
         return picked([server for server in candidates if self.may_move(server, board, settled)])
 
-    def note(self, server_id: str, now_ns: int) -> None:
-        """A read on this server (a replica or the primary) was answered."""
+    def note(self, server_id: str | None, now_ns: int) -> None:
+        """A read on this server (None: the primary) was answered."""
         self.server_id, self.last_read_ns = server_id, max(now_ns, self.last_read_ns)

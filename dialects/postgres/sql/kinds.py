@@ -94,7 +94,9 @@ def _query(tokens: Tokens) -> Shape:
 
 def _begin(tokens: Tokens) -> Shape:
     read_only, flags = settings.modes(tokens[1:])
-    return Shape("BEGIN", flags | BEGIN | (BEGIN_READ_ONLY if read_only else 0))
+    plain = all(token.kind == WORD or token.text == "," for token in tokens)
+    modes = (" ".join(token.text for token in tokens[1:]),) if read_only and plain else ()
+    return Shape("BEGIN", flags | BEGIN | (BEGIN_READ_ONLY if read_only else 0), modes)
 
 
 def _start(tokens: Tokens) -> Shape:
