@@ -6,6 +6,7 @@ cdef class Route:
     cdef readonly str kind
     cdef readonly str digest
     cdef readonly int statements
+    cdef readonly long generation
     cdef readonly object hint
     cdef readonly tuple names
     cdef readonly tuple settings

@@ -14,18 +14,19 @@ class Route:
     ``flags``: bits of ``router.flags``. ``read_slots``, ``write_slots``: board slots, see ``dialects.base.Analysis``.
     ``rewrite``: text to send in place of the client's, or None. ``kind``: command word of the first statement.
     ``settings``: names that a probe must ask for. ``digest``: for people. ``hint``: ``primary``, ``replica`` or None.
-    ``names``: see the flags that use it.
+    ``names``: see the flags that use it. ``generation``: of the router's facts; another one means: ask again.
     """
 
     def __init__(self, flags: int, *, kind: str = "", read_slots: tuple[int, ...] = (),
                  write_slots: tuple[int, ...] = (), statements: int = 1, names: tuple[str, ...] = (),
                  settings: tuple[str, ...] = (), hint: str | None = None, note: str = "", digest: str = "",
-                 rewrite: bytes | None = None) -> None:
+                 rewrite: bytes | None = None, generation: int = 0) -> None:
         self.flags = flags
         self.kind = kind
         self.read_slots = read_slots
         self.write_slots = write_slots
         self.statements = statements
+        self.generation = generation
         self.names = names
         self.settings = settings
         self.hint = hint

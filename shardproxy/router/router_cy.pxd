@@ -8,6 +8,8 @@ cdef class Router:
     cdef readonly Route opaque
     cdef readonly long hits
     cdef readonly long misses
+    cdef readonly long generation
+    cdef Py_ssize_t young_bytes
     cdef object digest_of
     cdef dict young
     cdef dict old

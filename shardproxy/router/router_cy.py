@@ -1,8 +1,9 @@
 # cython: annotation_typing=False
 """The cache from statement texts to routes, one for each database and worker.
 
-Invariant: a cached route was made from the facts that hold now; ``set_facts`` empties the cache. The cache is bounded:
-two generations of ``ROUTES_MAX / 2``; what is not used while one fills is forgotten when the next does.
+Invariant: a cached route was made from the facts that hold now; ``set_facts`` empties the cache and starts a new
+``generation``, so whoever keeps a route longer (a prepared statement) can see that it is out of date. The cache is
+bounded in routes and bytes: two halves; what is not used while one fills is forgotten when the next does.
 """
 
 from collections.abc import Mapping
@@ -31,7 +32,8 @@ else:
 
 __all__ = ["Router"]
 
-_GENERATION = limits.ROUTES_MAX // 2
+_HALF = limits.ROUTES_MAX // 2
+_HALF_BYTES = 8 * 1024 * 1024
 _TEXTS_MAX = 1000
 _TEXT_MAX = 1024
 
@@ -49,13 +51,15 @@ class Router:
         self.digest_of = dialect.digest
         self.opaque = Route(PROBE | UNPIN | DDL | PREPARED_SQL | DEALLOCATE_ALL | SEQUENCE_STATE | UNPARSED,
                             write_slots=UNKNOWN_TABLE)
-        self.hits = self.misses = 0
+        self.hits = self.misses = self.generation = 0
         self.set_facts(None, 0)
 
     def set_facts(self, facts: FactsView | Mapping[str, Any] | None, epoch: int) -> None:
         """Route by other facts from now on; JSON as it came from the parent is taken, too."""
         self.facts = Facts(facts) if isinstance(facts, Mapping) else facts
         self.epoch = epoch
+        self.generation += 1
+        self.young_bytes = 0
         self.young: dict[bytes, Route] = {}
         self.old: dict[bytes, Route] = {}
         self.texts: dict[bytes, Route] = {}
@@ -84,7 +88,7 @@ class Router:
         return self.analyse(sql, key)
 
     def analyse(self, sql: bytes, key: bytes) -> Route:
-        """The route of a digest that is not in the young generation."""
+        """The route of a digest that is not in the young half."""
         found = self.old.get(key)
         if found is None:
             self.misses += 1
@@ -93,10 +97,12 @@ class Router:
                 return found
         else:
             self.hits += 1
-        if len(self.young) >= _GENERATION:
+        if len(self.young) >= _HALF or self.young_bytes > _HALF_BYTES:
             self.old = self.young
             self.young = {}
+            self.young_bytes = 0
         self.young[key] = found
+        self.young_bytes += len(key)
         return found
 
     def make(self, key: bytes) -> Route:
@@ -105,7 +111,8 @@ class Router:
             analysis = self.dialect.analyse(key, self.facts)
             return self.route_of(analysis, self.dialect.display(key))
         except Exception as error:                  # a mistake in the analysis costs speed, not the session
-            return Route(self.opaque.flags, write_slots=UNKNOWN_TABLE, note=f"analysis failed: {error!r}"[:200])
+            return Route(self.opaque.flags, write_slots=UNKNOWN_TABLE, generation=self.generation,
+                         note=f"analysis failed: {error!r}"[:200])
 
     def route_of(self, analysis: Analysis, text: str) -> Route:
         hint, note = hints.parse(analysis.hints)
@@ -113,7 +120,8 @@ class Router:
         return Route(flags, kind=analysis.kind, read_slots=read_slots, write_slots=analysis.write_slots,
                      statements=analysis.statements, names=analysis.names,
                      settings=analysis.settings, hint=hint,
-                     note="; ".join(filter(None, (analysis.note, note))), digest=text, rewrite=analysis.rewrite)
+                     note="; ".join(filter(None, (analysis.note, note))), digest=text, rewrite=analysis.rewrite,
+                     generation=self.generation)
 
     def cached(self) -> list[Route]:
         """All routes in the cache, for people."""

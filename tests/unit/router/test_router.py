@@ -77,6 +77,22 @@ def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
     assert dialect.analyses.count(b"hot") == 1
 
 
+def test_the_cache_is_bounded_in_bytes() -> None:
+    router = Router(Counting())  # type: ignore[arg-type]
+    for i in range(1000):
+        router.route((b"%d" % i).zfill(60_000))
+    assert 0 < sum(len(route.digest) for route in router.cached()) < 20 * 1024 * 1024
+
+
+def test_a_kept_route_shows_that_it_is_out_of_date() -> None:
+    router = postgres()
+    route = router.route(b"select 1")
+    assert route.generation == router.generation
+    router.set_facts(FACTS, 2)
+    assert route.generation != router.generation
+    assert router.route(b"select 1").generation == router.generation
+
+
 def test_long_texts_and_no_sql_are_not_cached() -> None:
     router = postgres()
     router.route(b"select * from t where " + b" or ".join(b"a%d = 1" % i for i in range(20_000)))
