@@ -1,6 +1,7 @@
 """What a worker asks of a dialect to serve its clients; ``dialects.serving(name)`` gives it.
 
-The objects that pass through (links, sessions, arrivals, credentials) are the dialect's own; the engine only hands them on.
+The objects that pass through (links, sessions, arrivals, credentials) are the dialect's own; the engine only hands
+them on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Open one server connection: TCP or unix socket, TLS, startup, authentication, until ReadyForQuery.
 
-Invariant: either a ``ServerLink`` that is outside a transaction with no settings of its own is returned, or the socket is
-closed and ``ServerError`` (the server refused; its own SQLSTATE) or ``OSError`` (not reachable) is raised.
+Invariant: either a ``ServerLink`` that is outside a transaction with no settings of its own is returned, or the
+socket is closed and ``ServerError`` (the server refused; its own SQLSTATE) or ``OSError`` (not reachable) is raised.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The admin console on PostgreSQL's protocol: simple queries (psql, exporters) and the extended protocol (drivers).
 
-Invariant: a statement is run by the parent, once; here it is only brought into the protocol's form: text, or binary where
-a driver asks for it.
+Invariant: a statement is run by the parent, once; here it is only brought into the protocol's form: text, or binary
+where a driver asks for it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ def _text(value: object) -> bytes:
 
 
 def _row(values: Sequence[object], kinds: Sequence[str], binary: Sequence[bool]) -> bytes:
-    cells = [None if value is None else BINARY[kind](value) if wanted else _text(value)
-             for value, kind, wanted in zip(values, kinds, binary, strict=True)]  # fmt: skip
+    cells = [
+        None if value is None else BINARY[kind](value) if wanted else _text(value)
+        for value, kind, wanted in zip(values, kinds, binary, strict=True)
+    ]
     return wire.message(
         b"D",
         struct.pack("!H", len(cells))
@@ -176,9 +178,16 @@ async def serve(arrival: Any, startup: Any, worker: Any) -> None:
     link.inbox_max = STATEMENT_MAX * 2
     link.console = (startup.user, startup.database)
     pid, key = worker.new_cancel_key(link, startup.version)
-    reported = {"server_version": f"15.0 (shardproxy {__version__})", "server_encoding": "UTF8", "client_encoding": "UTF8",
-                "DateStyle": "ISO, MDY", "TimeZone": "UTC", "integer_datetimes": "on", "standard_conforming_strings": "on",
-                "application_name": startup.settings.get("application_name", "")}  # fmt: skip
+    reported = {
+        "server_version": f"15.0 (shardproxy {__version__})",
+        "server_encoding": "UTF8",
+        "client_encoding": "UTF8",
+        "DateStyle": "ISO, MDY",
+        "TimeZone": "UTC",
+        "integer_datetimes": "on",
+        "standard_conforming_strings": "on",
+        "application_name": startup.settings.get("application_name", ""),
+    }
     hello = b"".join(wire.parameter_status(name, value) for name, value in reported.items())
     link.write(hello + wire.backend_key(pid, key) + wire.ready())
     worker.task(_talk(_Console(link, startup.user, startup.database, worker), worker))

@@ -135,7 +135,7 @@ async def _first_packets(arrival: Arrival, worker: Any) -> Startup | None:
 
 
 async def _direct_tls(link: Any, tls: Any) -> None:
-    """TLS from the first byte, without a request for it (PostgreSQL 17): the client must ask for our protocol by ALPN."""
+    """TLS from the first byte, without a request for it (PostgreSQL 17): the client must ask for us by ALPN."""
     await link.start_tls(tls.context, True)
     if link.tls.selected_alpn_protocol() not in ALPN:
         raise ProtocolViolation("received direct SSL connection request without ALPN protocol negotiation extension")
@@ -163,8 +163,11 @@ def _startup(code: int, payload: bytes) -> Startup:
     user = parameters.get("user", "")
     if not user:
         raise ClientError("28000", "no PostgreSQL user name specified in startup packet")
-    settings = {name.lower(): value for name, value in parameters.items()
-                if name not in NOT_SETTINGS and not name.startswith("_pq_.")}  # fmt: skip
+    settings = {
+        name.lower(): value
+        for name, value in parameters.items()
+        if name not in NOT_SETTINGS and not name.startswith("_pq_.")
+    }
     settings.update(_options(parameters.get("options", "")))
     unknown = [name for name in parameters if name.startswith("_pq_.")]
     replication = parameters.get("replication", "")
@@ -326,8 +329,10 @@ async def _welcome(session: Any, raw: dict[str, str], worker: Any) -> tuple[Sett
     settings, parameters = found
     if not plain or not name:
         return settings, parameters
-    return (intern_settings({**settings.values, "application_name": name}),
-            intern_settings({**parameters.values, "application_name": name}))  # fmt: skip
+    return (
+        intern_settings({**settings.values, "application_name": name}),
+        intern_settings({**parameters.values, "application_name": name}),
+    )
 
 
 async def _ask(server: Any, raw: dict[str, str]) -> tuple[Settings, Settings]:
@@ -337,8 +342,10 @@ async def _ask(server: Any, raw: dict[str, str]) -> tuple[Settings, Settings]:
     values: dict[str, str] = {}
     if raw:
         # each cell before and after: what a parameter was by default, and what its new value is called
-        calls = (f"current_setting({name}, true), set_config({name}, {value}, false)"
-                 for name, value in ((wire.quote_literal(n), wire.quote_literal(v)) for n, v in raw.items()))  # fmt: skip
+        calls = (
+            f"current_setting({name}, true), set_config({name}, {value}, false)"
+            for name, value in ((wire.quote_literal(n), wire.quote_literal(v)) for n, v in raw.items())
+        )
         row = (await _apply(server, "SELECT " + ", ".join(calls))).rows[0]
         cells = ["" if cell is None else cell.decode("utf-8", "surrogateescape") for cell in row]
         values = {name: new for name, old, new in zip(raw, cells[::2], cells[1::2], strict=True) if new != old}
@@ -352,8 +359,11 @@ async def _apply(server: Any, sql: str) -> internal.Result:
     result = await _run(server, sql.encode("utf-8", "surrogateescape"))
     if result.error is not None:
         server.events.discard(server, "startup parameters were refused")
-        raise ServerError(result.error.get("C", "22023"), result.error.get("M", "invalid startup parameter"),
-                          hint=result.error.get("H", ""))  # fmt: skip
+        raise ServerError(
+            result.error.get("C", "22023"),
+            result.error.get("M", "invalid startup parameter"),
+            hint=result.error.get("H", ""),
+        )
     return result
 
 

@@ -343,8 +343,11 @@ class PgSession:
             self.statements.forget_all(server)
         if flags & f.SEQUENCE_STATE and server.last_writer not in (None, link.id):
             if server is not self.last_server or server.last_writer != link.id:
-                return raising("55000", "currval and lastval are not defined: this session has not called nextval on this connection",
-                               "use INSERT ... RETURNING, or call both in one transaction")  # fmt: skip
+                return raising(
+                    "55000",
+                    "currval and lastval are not defined: this session has not called nextval on this connection",
+                    "use INSERT ... RETURNING, or call both in one transaction",
+                )
         if flags & f.PREPARED_SQL and not flags & f.DEALLOCATE_ALL and (link.statements or not route.names):
             if not self.statements.show(route, server, simple=simple, runs=simple):
                 return None
@@ -357,7 +360,6 @@ class PgSession:
     def aim(self, payload: bytes, prepared: Prepared | None) -> bytes | None:
         """A Bind of a statement that signals processes, as the server is to have it; None: the link waits."""
         return process_ids.in_bind(self, payload, prepared.statement.name if prepared is not None else b"")
-
 
     # -- answers of the proxy's own ----------------------------------------------------------------------------
 
@@ -388,8 +390,11 @@ class PgSession:
         link = self.link
         if not link.closed:
             body = b"".join(code.encode() + text.encode("utf-8", "replace") + b"\0" for code, text in fields.items())
-            link.write(wire.message(b"E", body + b"\0") if "S" in fields else
-                       wire.error(fields["C"], fields["M"], severity="FATAL"))  # fmt: skip
+            link.write(
+                wire.message(b"E", body + b"\0")
+                if "S" in fields
+                else wire.error(fields["C"], fields["M"], severity="FATAL")
+            )
             self.leave()
             link.close(True)
 

@@ -11,12 +11,41 @@ import struct
 from collections.abc import Mapping, Sequence
 
 __all__ = [
-    "BIND_COMPLETE", "CANCEL_REQUEST", "CLOSE_COMPLETE", "EMPTY_QUERY", "GSSENC_REQUEST", "NO_DATA", "PARSE_COMPLETE",
-    "PROTOCOL_3_0", "PROTOCOL_3_2", "SSL_REQUEST", "SYNC", "TERMINATE", "backend_key", "cancel_request", "close_statement",
-    "command_complete", "copy_fail", "error", "error_fields", "message", "negotiate", "notice", "parameter_status",
-    "parse", "parse_data_row", "parse_parameter_status", "query", "quote_ident", "quote_literal", "ready", "row_description",
-    "split", "startup", "startup_parameters",
-]  # fmt: skip
+    "BIND_COMPLETE",
+    "CANCEL_REQUEST",
+    "CLOSE_COMPLETE",
+    "EMPTY_QUERY",
+    "GSSENC_REQUEST",
+    "NO_DATA",
+    "PARSE_COMPLETE",
+    "PROTOCOL_3_0",
+    "PROTOCOL_3_2",
+    "SSL_REQUEST",
+    "SYNC",
+    "TERMINATE",
+    "backend_key",
+    "cancel_request",
+    "close_statement",
+    "command_complete",
+    "copy_fail",
+    "error",
+    "error_fields",
+    "message",
+    "negotiate",
+    "notice",
+    "parameter_status",
+    "parse",
+    "parse_data_row",
+    "parse_parameter_status",
+    "query",
+    "quote_ident",
+    "quote_literal",
+    "ready",
+    "row_description",
+    "split",
+    "startup",
+    "startup_parameters",
+]
 
 PROTOCOL_3_0 = 3 << 16
 PROTOCOL_3_2 = (3 << 16) | 2
@@ -85,7 +114,9 @@ def negotiate(version: int, options: Sequence[str]) -> bytes:
     return message(b"v", struct.pack("!II", version, len(options)) + names)
 
 
-def _fields(severity: str, sqlstate: str, text: str, detail: str, hint: str, extra: Mapping[str, str]) -> bytes:
+def _fields(
+    severity: str, sqlstate: str, text: str, detail: str, hint: str, extra: Mapping[str, str]
+) -> bytes:
     fields = [
         ("S", severity),
         ("V", severity),

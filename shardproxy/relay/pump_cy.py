@@ -237,7 +237,7 @@ class Channel:
 
 
 class Pump:
-    """The epoll set, the table of channels, and one turn after the other. ``on_error(channel, error)`` hears of bugs."""
+    """The epoll set, the table of channels, one turn after the other. ``on_error(channel, error)`` hears of bugs."""
 
     def __init__(self, epoll):
         self.epoll = epoll

@@ -2,7 +2,8 @@
 
 Invariants:
 * A connection is counted from accept until its socket is closed; above ``max_client_conn`` it gets an error, no login.
-* Only addresses in ``listen.proxy_protocol`` may send a PROXY header, and they must. Source: haproxy, proxy-protocol.txt.
+* Only addresses in ``listen.proxy_protocol`` may send a PROXY header, and they must.
+  Source: haproxy, proxy-protocol.txt.
 """
 
 from __future__ import annotations

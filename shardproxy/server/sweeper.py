@@ -44,7 +44,12 @@ def sweep(worker: Any) -> None:
 
 def _timed(pool: Any) -> bool:
     """Whether any timeout of clients is set: with ten thousand idle ones a pass over them is not free."""
-    return bool(pool.client_idle_timeout or pool.query_timeout or pool.idle_transaction_timeout or pool.transaction_timeout)
+    return bool(
+        pool.client_idle_timeout
+        or pool.query_timeout
+        or pool.idle_transaction_timeout
+        or pool.transaction_timeout
+    )
 
 
 def _held(database: Any, now: int) -> None:
@@ -92,9 +97,16 @@ def _client(pool: Any, session: Any, now: int) -> None:
     elif not waiting:
         session.timed_out = False
     in_block = server.status != 0x49
-    if in_block and not waiting and pool.idle_transaction_timeout and since > pool.idle_transaction_timeout * 1e9:
+    if (
+        in_block
+        and not waiting
+        and pool.idle_transaction_timeout
+        and since > pool.idle_transaction_timeout * 1e9
+    ):
         session.fatal("25P03", "terminating connection due to idle_transaction_timeout")
     elif (
-        (in_block or waiting) and pool.transaction_timeout and now - server.linked_ns > pool.transaction_timeout * 1e9
+        (in_block or waiting)
+        and pool.transaction_timeout
+        and now - server.linked_ns > pool.transaction_timeout * 1e9
     ):
         session.fatal("25P04", "terminating connection due to transaction_timeout")

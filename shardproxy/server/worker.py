@@ -37,7 +37,8 @@ from shardproxy.server.database import DatabaseRuntime
 from shardproxy.server.figures import WORKERS_MAX, connection_id
 from shardproxy.server.secrets import Secrets
 from shardproxy.server.sweeper import sweep_forever
-from shardproxy.server.worker_api import DRAIN_CLIENTS, DRAIN_NOW, DRAIN_SERVERS, WorkerApi, handlers
+from shardproxy.server.worker_api import WorkerApi, handlers
+from shardproxy.server.worker_operations import Operations
 from shardproxy.session.statements import Registry
 from shardproxy.topology.board_cy import Board
 from shardproxy.topology.view import TopologyView
@@ -53,10 +54,12 @@ TURNED_AWAY_MAX, TURN_AWAY_S = 200, 5.0
 """How many clients at once are told why they cannot come in, and how long each has to listen."""
 
 
-class Worker:
+class Worker(Operations):
     """See the module. Implements ``WorkerApi``."""
 
-    def __init__(self, loop: PumpLoop, board: Board, index: int, listeners: list[tuple[int, str, str]]) -> None:
+    def __init__(
+        self, loop: PumpLoop, board: Board, index: int, listeners: list[tuple[int, str, str]]
+    ) -> None:
         self.loop, self.pump, self.board, self.index = loop, loop.pump, board, index
         self.pump.on_error = self._bug
         self._listeners = listeners
@@ -150,7 +153,9 @@ class Worker:
         if self.draining:
             self._turn_away(dialect, arrival, ClientError("57P03", "the proxy is shutting down"))
         elif len(self.links) > max(1, self.config.pool.max_client_conn // self.config.listen.workers):
-            self._turn_away(dialect, arrival, ClientError("53300", "no more connections allowed (max_client_conn)"))
+            self._turn_away(
+                dialect, arrival, ClientError("53300", "no more connections allowed (max_client_conn)")
+            )
         else:
             self.task(self._log_in(dialect, arrival))
 
@@ -186,7 +191,9 @@ class Worker:
 
     def login_failed(self, arrival: Any, error: Exception) -> None:
         """For the log."""
-        _log.info("login failed", connection=arrival.link.id, addr=arrival.address or "unix", error=str(error))
+        _log.info(
+            "login failed", connection=arrival.link.id, addr=arrival.address or "unix", error=str(error)
+        )
 
     def console_left(self, link: Any) -> None:
         """A client of the admin console is gone."""
@@ -199,7 +206,9 @@ class Worker:
         counters.bytes_received += session.link.bytes_in
         counters.bytes_sent += session.link.bytes_out
         if self.config.log.disconnections:
-            _log.info("client left", connection=session.link.id, user=session.user, database=session.database.name)
+            _log.info(
+                "client left", connection=session.link.id, user=session.user, database=session.database.name
+            )
 
     async def secret_of(self, user: str, database: str) -> Any:
         """What the user proves himself with; None if there is none."""
@@ -212,13 +221,21 @@ class Worker:
         self._admit(database, startup.user, own)
         server_user = (own.server_user if own else None) or startup.user
         database.credentials[server_user] = self._secrets.towards_server(own, credential)
-        session = database.dialect.new_session(arrival.link, database, startup.user, server_user, self.registry)
+        session = database.dialect.new_session(
+            arrival.link, database, startup.user, server_user, self.registry
+        )
         session.link.session_mode = self.config.pool_for(database.entry, startup.user).mode == "session"
         session.link.set_counters(database.counters)
         database.sessions.add(session)
         if self.config.log.connections:
-            _log.info("client logged in", connection=arrival.link.id, user=startup.user, database=startup.database,
-                      addr=arrival.address or "unix", tls=arrival.link.tls is not None)  # fmt: skip
+            _log.info(
+                "client logged in",
+                connection=arrival.link.id,
+                user=startup.user,
+                database=startup.database,
+                addr=arrival.address or "unix",
+                tls=arrival.link.tls is not None,
+            )
         return session
 
     def _admit(self, database: DatabaseRuntime, user: str, own: Any) -> None:
@@ -232,7 +249,9 @@ class Worker:
         limit = self.config.pool_for(database.entry, user)
         share = self.config.listen.workers
         sessions = database.sessions
-        if limit.max_db_client_connections and len(sessions) >= max(1, limit.max_db_client_connections // share):
+        if limit.max_db_client_connections and len(sessions) >= max(
+            1, limit.max_db_client_connections // share
+        ):
             raise ClientError("53300", "no more connections allowed (max_db_client_connections)")
         if limit.max_user_client_connections:
             count = sum(s.user == user for d in self.databases.values() for s in d.sessions)
@@ -251,7 +270,9 @@ class Worker:
         view = self.view.database(name)
         if name not in self.config.databases:
             self._make_room()
-            self.control.notify("need", database=name)  # its catalog comes later; until then nothing is a proven read
+            self.control.notify(
+                "need", database=name
+            )  # its catalog comes later; until then nothing is a proven read
         if view is None:
             raise ClientError("57P03", f'database "{name}" is not ready yet')
         if name not in self.databases:
@@ -417,7 +438,9 @@ class Worker:
     async def reload(self, config: str) -> None:
         self.config = Config.from_worker_json(config)
         setup_log(self.config.log, f"worker-{self.index}")
-        self._balancers = [ipaddress.ip_network(str(network)) for network in self.config.listen.proxy_protocol]
+        self._balancers = [
+            ipaddress.ip_network(str(network)) for network in self.config.listen.proxy_protocol
+        ]
         self.hosts = HostRules(self.config.auth.hosts, self.config.auth.method)
         self._secrets = Secrets(self)
         self._load_client_tls()
@@ -458,93 +481,15 @@ class Worker:
     def _route_by(self, database: DatabaseRuntime, facts: Mapping[str, Any], epoch: int) -> None:
         try:
             database.router.set_facts(facts, epoch)
-        except (KeyError, TypeError, ValueError) as error:  # of another version, during a takeover: nothing is proven then
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:  # of another version, during a takeover: nothing is proven then
             _log.error("facts were not understood", database=database.name, error=repr(error))
 
     async def show(self, what: str) -> list[dict[str, Any]]:
         return worker_figures.show(self, what)
-
-    async def kill(self, client_id: int) -> bool:
-        link = self.links.get(client_id)
-        if link is None or link.session is None:
-            return False
-        link.session.fatal("57P01", "terminating connection due to administrator command")
-        return True
-
-    async def kill_database(self, database: str | None) -> int:
-        count = 0
-        for runtime in self._named(database):
-            for session in list(runtime.sessions):
-                session.fatal("57P01", "terminating connection due to administrator command")
-                count += 1
-            for pool in runtime.pools.values():
-                pool.retire_all()
-        return count
-
-    def _named(self, database: str | None) -> list[DatabaseRuntime]:
-        return [d for name, d in self.databases.items() if database in (None, name)]
-
-    async def pause(self, database: str | None) -> None:
-        self._paused.add(database)
-        for runtime in self._named(database):
-            runtime.paused = True
-            for pool in runtime.pools.values():
-                pool.paused = True
-                pool.retire_all()
-        while any(pool.links for runtime in self._named(database) for pool in runtime.pools.values()):
-            await asyncio.sleep(0.02)
-            if not all(runtime.paused for runtime in self._named(database)):
-                return
-
-    async def resume(self, database: str | None) -> None:
-        self._paused = self._paused - {database} if database is not None else set()
-        for runtime in self._named(database):
-            runtime.paused = False
-            for pool in runtime.pools.values():
-                pool.resume()
-
-    async def enable(self, database: str, enabled: bool) -> None:
-        (self._disabled.discard if enabled else self._disabled.add)(database)
-
-    async def reconnect(self, database: str | None) -> None:
-        for runtime in self._named(database):
-            for pool in runtime.pools.values():
-                pool.retire_all()
-
-    async def wait_close(self, database: str | None) -> None:
-        while any(
-            s.retiring for runtime in self._named(database) for pool in runtime.pools.values() for s in pool.links
-        ):
-            await asyncio.sleep(0.02)
-
-    async def drain(self, server_id: str) -> None:
-        for runtime in self.databases.values():
-            for (known, _), pool in runtime.pools.items():
-                if known == server_id:
-                    pool.retire_all()
-
-    async def stop_accepting(self) -> None:
-        acceptors, self.acceptors = self.acceptors, []
-        for acceptor in acceptors:
-            acceptor.stop()
-
-    async def shutdown(self, grace_s: float | None, mode: str) -> None:
-        self.draining = mode
-        await self.stop_accepting()
-        deadline = None if grace_s is None else self.loop.time() + grace_s
-        while mode != DRAIN_NOW and self.links and (deadline is None or self.loop.time() < deadline):
-            if mode == DRAIN_SERVERS:
-                for link in list(self.links.values()):
-                    if link.session is not None and link.server is None and not link.busy:
-                        link.session.fatal("57P01", "terminating connection due to administrator command")
-            elif mode == DRAIN_CLIENTS and not self.links:
-                break
-            await asyncio.sleep(0.02)
-        for link in list(self.links.values()):
-            if link.session is not None:
-                link.session.fatal("57P01", "terminating connection due to administrator command")
-        await asyncio.sleep(0.02)
-        self.loop.call_later(0.05, self.stopped.set)
 
     async def permit_ready(self, pool: list[str]) -> None:
         event = self._permits.get(tuple(pool))
@@ -566,15 +511,22 @@ class Worker:
 
 def _tcp_options(sock: socket.socket, options: Any) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(options.tcp_keepalive))
-    for name, value in (("TCP_KEEPIDLE", options.tcp_keepidle), ("TCP_KEEPINTVL", options.tcp_keepintvl),
-                        ("TCP_KEEPCNT", options.tcp_keepcnt), ("TCP_USER_TIMEOUT", options.tcp_user_timeout)):  # fmt: skip
+    for name, value in (
+        ("TCP_KEEPIDLE", options.tcp_keepidle),
+        ("TCP_KEEPINTVL", options.tcp_keepintvl),
+        ("TCP_KEEPCNT", options.tcp_keepcnt),
+        ("TCP_USER_TIMEOUT", options.tcp_user_timeout),
+    ):
         if value and hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def _run(loop: PumpLoop, arguments: argparse.Namespace) -> int:
     worker = Worker(
-        loop, Board.attach(arguments.board), arguments.index, [tuple(entry) for entry in json.loads(arguments.listen)]
+        loop,
+        Board.attach(arguments.board),
+        arguments.index,
+        [tuple(entry) for entry in json.loads(arguments.listen)],
     )
     table = handlers(_Api(worker), WorkerApi)
     worker.control = await Endpoint.over(socket.socket(fileno=arguments.control), table, "parent")

@@ -18,7 +18,7 @@ NAME_PREFIX = b"__shardproxy_"
 
 
 class Statement:
-    """A statement as servers know it. ``body``: what follows the name in a Parse message; ``route``: where it may run."""
+    """A statement as servers know it. ``body``: what follows the name in a Parse; ``route``: where it may run."""
 
     __slots__ = ("__weakref__", "body", "name", "route")
 
