@@ -365,6 +365,8 @@ class ClientLink(Batching):
         self.last_route = route
         if flags & READ:
             self.counters.read_count += 1
+            if not server.on_primary:
+                self.counters.replica_read_count += 1
         else:
             self.counters.write_count += 1
             if flags & BEGIN and not flags & MULTI:

@@ -24,10 +24,12 @@ LOOK_BACK = 8
 
 
 class Pool:
-    """See the module. ``key``: (database, server id, user on the server). ``open_one(pool, count)`` asks for permits
-    and connects in the background, then calls ``opened`` or ``not_opened``; ``closed_one(pool)`` hears of every connection
-    that is gone. Of a server connection a pool needs ``settings``, ``closed``, ``retiring``, ``cancels``, ``parked``,
-    ``connected_ns``, ``released_ns`` and ``close``; of a client ``settings``, ``closed`` and ``granted(server)``."""
+    """See the module. ``key``: (database, server id, user on the server).
+
+    ``open_one(pool, count)`` asks for permits and connects in the background, then calls ``opened`` or ``not_opened``;
+    ``closed_one(pool)`` hears of every connection that is gone. Of a client a pool needs ``settings``, ``closed`` and
+    ``granted(server)``; of a server connection what ``Link`` has.
+    """
 
     def __init__(self, key, size, open_one, closed_one):
         self.key = key

@@ -41,7 +41,7 @@ class DatabaseRuntime:
         self.index = view.index
         self.last_primary: str | None = None
         self.counters = Counters()
-        self.extra = {"replica_reads": 0, "held_statements": 0, "client_errors": 0, "slow_statements": 0}
+        self.extra = {"held_statements": 0, "client_errors": 0, "slow_statements": 0}
         self.pools: dict[tuple[str, str], Pool] = {}
         self.failed_until: dict[tuple[str, str], float] = {}
         self.sessions: set[Any] = set()
@@ -148,7 +148,6 @@ class DatabaseRuntime:
         server = self.replicas.choose(session, slots)
         if server is None:
             return None
-        self.extra["replica_reads"] += 1
         return self.pool(server.id, session.server_user)
 
     def pool(self, server_id: str, user: str) -> Pool:

@@ -10,7 +10,8 @@ from .conftest import Arena
 
 SHOW = Q(
     "select current_setting('work_mem'), current_setting('application_name'), current_setting('datestyle'), "
-    "current_setting('search_path'), current_setting('statement_timeout'), nullif(current_setting('my.own', true), ''), "
+    "current_setting('search_path'), current_setting('statement_timeout'), "
+    "nullif(current_setting('my.own', true), ''), "
     "current_user, session_user"
 )
 FUNCTIONS = """
