@@ -19,7 +19,7 @@ from shardproxy.log import get_logger
 from shardproxy.pool.counters_cy import Counters
 from shardproxy.pool.pool_cy import Pool
 from shardproxy.server.replicas import Replicas
-from shardproxy.topology.view import DOWN, FENCED, DatabaseView
+from shardproxy.topology.view import DOWN, FENCED, DatabaseView, ServerView
 
 __all__ = ["DatabaseRuntime"]
 
@@ -27,6 +27,11 @@ _log = get_logger(__name__)
 CONNECT_AGAIN_S = 0.2
 FAILED_FAST = frozenset({"28P01", "28000", "3D000", "42501"})
 """Refusals that waiting will not change."""
+
+
+def _place(server: ServerView | None) -> tuple[object, ...] | None:
+    """What connections to a server are connections to."""
+    return None if server is None else (server.host, server.port, server.unix, server.dbname)
 
 
 class DatabaseRuntime:
@@ -93,6 +98,10 @@ class DatabaseRuntime:
                 link.on_primary = view.primary == pool.key[1]
         for (server_id, user), pool in list(self.pools.items()):
             server = view.server(server_id)
+            if server is not None and _place(server) != _place(old.server(server_id)):
+                self._move_waiters(pool)  # another server has this id now
+                pool.retire_all()
+                continue
             if server is None or server.role == FENCED or server.draining or old.primary == server_id != view.primary:
                 self._move_waiters(pool)
                 pool.retire_all()
@@ -200,6 +209,9 @@ class DatabaseRuntime:
             raise
         else:
             pool.opened(link)
+            server = self.view.server(pool.key[1])
+            if server is not None and server.draining:
+                pool.retire(link)
 
     async def _connect(self, pool: Pool) -> Any:
         _, server_id, user = pool.key
@@ -215,6 +227,9 @@ class DatabaseRuntime:
                 self.credentials.get(user),
                 self.tls.current,
             )
+        if self.pools.get((server_id, user)) is not pool or _place(self.view.server(server_id)) != _place(server):
+            link.close()
+            raise OSError("the server is no longer part of the topology")
         link.pool = pool
         link.events = self.events
         link.on_primary = self.view.primary == server_id

@@ -74,10 +74,9 @@ class Monitor:
                 ended += group.update(names, settings)
             groups.update(dict.fromkeys(names, group or made[settings]))
         old = set(self._groups.values()) - set(groups.values())
+        self._draining = _followed(self._draining, self._shards, shards)
+        self._banned = _followed(self._banned, self._shards, shards)
         self._databases, self._shards, self._groups = databases, shards, groups
-        known = {server.id for shard in shards.values() for server in shard.servers}
-        self._draining &= known
-        self._banned &= known
         self._running = True
         self._publish()
         await asyncio.gather(*(group.stop() for group in old), *ended, return_exceptions=True)
@@ -220,3 +219,13 @@ class Monitor:
             unix=server.unix, role=role, healthy=role in (PRIMARY, REPLICA), draining=server.id in self._draining,
             banned=server.id in self._banned, weight=server.weight, zone=server.zone, sync=group.sync(member),
             timeline=last.position.timeline if last is not None else 0)
+
+
+def _followed(ids: set[str], old: Mapping[str, Shard], new: Mapping[str, Shard]) -> set[str]:
+    """The ids that these servers have now. An id is a place in the list, and a server may have got another."""
+    def places(shards: Mapping[str, Shard]) -> dict[tuple[object, ...], str]:
+        return {(name, server.host, server.port, server.unix): server.id
+                for name, shard in shards.items() for server in shard.servers}
+
+    now = places(new)
+    return {now[place] for place, known in places(old).items() if known in ids and place in now}

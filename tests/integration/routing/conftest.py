@@ -1,4 +1,4 @@
-"""A primary with two replicas and a proxy before them, for the tests of one file; and which server answered.
+"""A primary with two replicas and a proxy before them, for the tests of this folder; and which server answered.
 
 Invariant: nothing here asks the proxy where a statement went: the server that answered says its port.
 """
@@ -43,14 +43,15 @@ async def make_database(cluster: Cluster, dbname: str = "app") -> None:
     await cluster.caught_up()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app_cluster(module_cluster: Cluster) -> Cluster:
-    """``module_cluster`` with the database ``app``."""
-    await make_database(module_cluster)
-    return module_cluster
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def app_cluster(cluster: Cluster) -> AsyncIterator[Cluster]:
+    """``cluster`` with the database ``app``."""
+    await make_database(cluster)
+    yield cluster
+    await cluster.primary.sql("drop database app with (force)")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def app(app_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
     """A proxy with one worker before ``app_cluster``."""
     made = Proxy(tmp_path_factory.mktemp("app"), [], databases={"app": entry(app_cluster, balance="round_robin")})
