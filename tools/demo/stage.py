@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from types import TracebackType
 from typing import Any
 
 import asyncpg
 
 from ..cluster import Cluster, Node
-from .load import OPERATION_S
+from .load import OPERATION_S, leave
 from .serving import DATABASE, PASSWORD, USER, Proxy
 from .size import Size
 
@@ -69,6 +71,21 @@ class Stage:
         return await asyncpg.connect(
             self.proxy.url(), ssl=False, timeout=OPERATION_S, command_timeout=OPERATION_S
         )
+
+    async def until_replicas_read(self, query: str, timeout: float = 20) -> bool:
+        """Wait until the proxy gives this read to a replica: it knows the tables, and replicas show them."""
+        deadline = time.monotonic() + timeout
+        connection = await self.connect()
+        try:
+            while time.monotonic() < deadline:
+                before = await self.figures()
+                await connection.fetch(query)
+                if (await self.figures())["replica_reads"] > before["replica_reads"]:
+                    return True
+                await asyncio.sleep(0.1)
+            return False
+        finally:
+            await leave(connection)
 
     async def console(self, command: str) -> list[dict[str, Any]]:
         """Rows that the admin console answers."""

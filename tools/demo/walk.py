@@ -84,7 +84,10 @@ async def _set_up(stage: Stage, facts: Facts) -> None:
         all(counts[table] == count for table, count in wanted.items())
         and counts["order_items"] >= stage.size.orders,
     )
-    await stage.cluster.caught_up()
+    with _timed(facts, "replicas have it, and the proxy knows the new tables"):
+        await stage.cluster.caught_up()
+        for table in counts:
+            await stage.until_replicas_read(f"select count(*) from {table}")
 
 
 @contextlib.contextmanager

@@ -63,6 +63,13 @@ async def play(stage: Stage, facts: Facts) -> None:
         await asyncio.sleep(DOWN_S)
         held = (await stage.figures())["held_statements"] - before.get("held_statements", 0)
         reads = readers.tally.done - reads
+        if not reads:
+            for row in await stage.console("SHOW LAG"):
+                facts.say(
+                    ", ".join(
+                        f"{name} {row[name]}" for name in ("server", "role", "healthy", "fresh_ms", "error")
+                    )
+                )
         new = await cluster.failover()
         facts.say(f"{new.name} promoted by the demo's script {time.monotonic() - began:.1f} s after the kill")
         await asyncio.sleep(size.load_s)

@@ -19,7 +19,7 @@ BACK_S = 20.0
 
 async def play(stage: Stage, facts: Facts) -> None:
     """Load, kill -9, load; then the replica is started again, still under load."""
-    size, victim = stage.size, stage.cluster.replicas[0]
+    size = stage.size
 
     async def read(connection: Any, client: int, turn: int) -> None:
         name = await connection.fetchval(
@@ -38,7 +38,9 @@ async def play(stage: Stage, facts: Facts) -> None:
         Load(stage.connect, max(1, size.clients // 4), write) as writers,
     ):
         await asyncio.sleep(size.load_s)
-        open_there = (await stage.server_connections())[victim.name]
+        connections = await stage.server_connections()
+        victim = max(stage.cluster.replicas, key=lambda node: connections[node.name])
+        open_there = connections[victim.name]
         at_kill = readers.tally.done
         await victim.kill9()
         facts.say(
