@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-import struct
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +29,7 @@ __all__ = ["Arrival", "Startup", "log_in"]
 
 _log = get_logger(__name__)
 TLS_RECORD = b"\x16"
+GOODBYE = int.from_bytes(wire.TERMINATE[:4], "big")
 PASSWORD_MAX = 64 * 1024
 NOT_SETTINGS = frozenset({"user", "database", "replication", "options"})
 PLAIN_NAME = re.compile(r"[ -~]{0,63}")
@@ -117,9 +117,12 @@ async def _first_packets(arrival: Arrival, worker: Any) -> Startup | None:
         await _direct_tls(link, arrival.tls)
     asked = 0
     while True:
-        size, code = struct.unpack("!II", await link.take(8))
+        size = int.from_bytes(await link.take(4), "big")
+        if size == GOODBYE:  # a client that leaves before it has said who it is
+            return None
         if size < 8 or size > limits.STARTUP_PACKET_MAX:
             raise ProtocolViolation("invalid length of startup packet")
+        code = int.from_bytes(await link.take(4), "big")
         if code in (wire.SSL_REQUEST, wire.GSSENC_REQUEST):
             asked += 1
             if size != 8 or asked > 3:

@@ -34,6 +34,7 @@ WAIT_S = 2.0
 
 def in_text(session: Any, sql: bytes) -> bytes | None:
     """A statement that signals processes, with servers' ids in place of clients'. None: the session's link waits."""
+    session.database.events.signalled_ns = time.monotonic_ns()
     waits = False
 
     def replaced(match: re.Match[bytes]) -> bytes:
@@ -48,6 +49,7 @@ def in_text(session: Any, sql: bytes) -> bytes | None:
 
 def in_bind(session: Any, payload: bytes, name: bytes) -> bytes | None:
     """The same for the parameters of such a statement: a Bind of the statement that the server calls ``name``."""
+    session.database.events.signalled_ns = time.monotonic_ns()
     portal, _, rest = payload.split(b"\0", 2)
     parameters = _parameters(session, rest)
     return None if parameters is None else wire.message(b"B", portal + b"\0" + name + b"\0" + parameters)
@@ -94,7 +96,7 @@ def _process_of(session: Any, number: int) -> int | None:
     target.session.aimed_ns = time.monotonic_ns()
     server = target.server or target.session.stand_in
     if server is not None and not server.closed:
-        return int(server.backend_pid) if server.pool.key[1] == session.link.server.pool.key[1] else number
+        return int(server.backend_pid) if server.address == session.link.server.address else number
     _StandIn(session, target, number)
     return None
 
@@ -116,10 +118,9 @@ class _StandIn:
         self.session, self.target, self.number = session, target, number
         self.loop = asyncio.get_running_loop()
         session.link.busy = True
-        database = target.session.database
-        self.pool = database.pool(session.link.server.pool.key[1], target.session.server_user)
-        self.timer = self.loop.call_later(WAIT_S, self.elsewhere)
-        server = self.pool.acquire(self)
+        self.pool = target.session.database.write_pool(target.session)
+        self.timer = self.loop.call_later(WAIT_S if self.pool is not None else 0, self.elsewhere)
+        server = self.pool.acquire(self) if self.pool is not None else None
         if server is not None:
             self.loop.call_soon(self.granted, server)
 
@@ -140,7 +141,8 @@ class _StandIn:
     def elsewhere(self) -> None:
         """There is none."""
         self.timer.cancel()
-        self.pool.leave(self)
+        if self.pool is not None:
+            self.pool.leave(self)
         self.session.unreachable.add(self.number)
         self._go_on()
 
@@ -169,8 +171,12 @@ class _StandIn:
 
 
 def aimed_at(session: Any) -> bool:
-    """Whether someone has just called ``pg_terminate_backend`` or ``pg_cancel_backend`` with this client's id."""
-    return time.monotonic_ns() - int(session.aimed_ns) < int(STAND_IN_S * 1e9)
+    """Whether someone has just signalled this client's process, by the client's id or maybe by that of the process.
+
+    A server that goes down ends its processes with the same words, but then nobody asked for it through us.
+    """
+    last = max(int(session.aimed_ns), int(session.database.events.signalled_ns))
+    return time.monotonic_ns() - last < int(STAND_IN_S * 1e9)
 
 
 def _known_as(database: Any, server: Any, pid: int) -> int:

@@ -39,6 +39,7 @@ class ServerEvents:
 
     def __init__(self, database: Any) -> None:
         self.database = database
+        self.signalled_ns = -(1 << 62)
         self.custom = CustomNames()
 
     # -- messages ----------------------------------------------------------------------------------------------
