@@ -246,6 +246,11 @@ class ClientLink(Batching):
                 self.body -= end - pos
                 self.copy_message(data, pos, end)
                 pos = end
+                if self.body == 0 and server.awaiting == 0 and not server.open_cycle and not server.copying_in:
+                    server.mark()
+                    self.cycle_over()
+                    if self.server is not server:
+                        return pos
                 continue
             if n - pos < 5:
                 break
@@ -372,8 +377,9 @@ class ClientLink(Batching):
             if flags & BEGIN and not flags & MULTI:
                 return 0
             server.wrote = True
-            server.last_writer = self.id
-            self.session.last_server = server
+            if not flags & LOOK and (route.write_slots or route.kind == "SELECT"):  # may have called nextval
+                server.last_writer = self.id
+                self.session.last_server = server
             if route.write_slots and route.write_slots not in server.write_slots:
                 self.session.begin_write(server, route.write_slots)
         return 0
@@ -382,12 +388,12 @@ class ClientLink(Batching):
         """A simple Query. Returns 0 if it cannot go yet."""
         server: ServerLink = self.server
         sql = cut(data, pos + 5, end - 1)
+        first: cython.Py_ssize_t = self.next_route
         route: Route = self.next_known(sql)
         if route.flags & SPECIAL or route.rewrite is not None:
-            known = self.next_route
             sql = self.session.special(route, sql, server, True)
             if sql is None:
-                self.next_route = known - 1 if known > 0 else 0
+                self.next_route = first
                 return 0
             server.out += b"Q" + (len(sql) + 5).to_bytes(4, "big") + sql + b"\0"
         else:
@@ -409,13 +415,13 @@ class ClientLink(Batching):
             self.session.violation(PARSE, end - pos)
             return 0
         sql = cut(data, zero + 1, text_end)
+        first: cython.Py_ssize_t = self.next_route
         route: Route = self.next_known(sql)
         body = cut(data, zero + 1, end)
         if route.flags & SPECIAL or route.rewrite is not None:
-            known = self.next_route
             changed = self.session.special(route, sql, server, False)
             if changed is None:
-                self.next_route = known - 1 if known > 0 else 0
+                self.next_route = first
                 return 0
             body = changed + bytes(data[text_end:end])
         self.counters.client_parse_count += 1
@@ -465,24 +471,26 @@ class ClientLink(Batching):
                 return pos
         self.counters.bind_count += 1
         server.open_cycle = True
+        name = None
         if prepared is not None:
-            self.ensure(server, prepared)
             self.used(route)
             if route.flags & SPECIAL:
-                self.session.bound(route, prepared.statement.body, cut(data, name_end, have), server)
+                name = self.session.bound(route, prepared.statement.body, cut(data, zero + 1, have), server)
+            if name is None:
+                self.ensure(server, prepared)
+                name = prepared.statement.name
         elif name_end == zero + 1:
             self.used(route)
             if route is not None and route.flags & SPECIAL:
-                self.session.bound(route, self.unnamed, cut(data, name_end, have), server)
+                name = self.session.bound(route, self.unnamed, cut(data, zero + 1, have), server)
             if server.unnamed_serial != self.unnamed_serial or self.unnamed is None:
                 self.session.restore_unnamed(server)
         if aimed is not None:
             server.out += aimed
             return end
-        if prepared is None:
+        if name is None:
             append(server.out, data, pos, have)
         else:
-            name = prepared.statement.name
             server.out += b"B" + (end - pos - 1 - (name_end - zero - 1) + len(name)).to_bytes(4, "big")
             append(server.out, data, pos + 5, zero + 1)
             server.out += name
@@ -532,6 +540,8 @@ class ClientLink(Batching):
     def cycle_over(self):
         """No reply is owed. Outside a transaction the server connection may serve others."""
         server: ServerLink = self.server
+        if self.body > 0:
+            return  # COPY has failed in the middle of a message: the server still takes the rest of it as ours
         self.repeatable = None
         self.repeats = 0
         self.force_primary = False

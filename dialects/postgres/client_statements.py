@@ -114,6 +114,7 @@ class ClientStatements:
         for statement in foreign:
             server.prepared.pop(statement, None)
         server.own_names.update(missing)
+        server.flags |= f.PREPARED_SQL
         if (
             not simple or server.open_cycle
         ):  # in the client's own pipeline, with no Sync to end its transaction
@@ -176,5 +177,7 @@ class ClientStatements:
         kept, self._deallocated = self._deallocated, None
         if count < len(server.prepared):
             server.prepared.clear()
+            if count == 0:
+                self.link.statements = None
         elif count > len(server.prepared) and kept:
             self.link.statements = {**kept, **(self.link.statements or {})}

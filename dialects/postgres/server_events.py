@@ -8,13 +8,14 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
 from shardproxy.errors import ServerError
 from shardproxy.router import flags as f
 from shardproxy.session.settings import EMPTY, intern_settings
-from shardproxy.session.statements import Prepared, Statement
+from shardproxy.session.statements import NAME_PREFIX, Prepared, Statement
 
 from . import internal, outcome, process_ids, wire
 from .client_statements import UNNAMED
@@ -31,6 +32,7 @@ PRIMARY_REPEATS = frozenset({"57P01", "57P02", "57P03"})
 """Errors of a primary that goes down: a read of which nothing was delivered waits for its successor."""
 
 REPEATS_MAX = 5
+SHARED_NAME = re.compile(NAME_PREFIX + rb"\d+")
 HIDDEN_PARAMETERS = frozenset({"in_hot_standby"})  # one database is never a standby
 
 
@@ -94,6 +96,16 @@ class ServerEvents:
         if kind == 0x41 and server.owner is not None:  # NotificationResponse, for a listening session
             server.owner.write(process_ids.notification(self.database, server, payload))
         return False  # nothing else belongs here
+
+    def renamed(self, server: Any, payload: bytes) -> bool:
+        """An error that names a shared statement: the client gets it with its own name."""
+        link = server.owner
+        if link is None or server.mode != CLIENT:
+            return False
+        names = {prepared.statement.name: name for name, prepared in (link.statements or {}).items()}
+        text = SHARED_NAME.sub(lambda found: names.get(found[0], found[0]), payload)
+        link.write(wire.message(b"E", text))
+        return False
 
     def not_done(self, server: Any, entry: tuple[int, bool, Any, bytes | None]) -> None:
         """A Parse or Close that an error skipped."""
@@ -254,6 +266,8 @@ class ServerEvents:
     def discard(self, server: Any, why: str) -> None:
         """Close a connection that is not in a known state."""
         self.database.log_server(server, "closed", why)
+        if server.write_slots:
+            self.publish(server)  # maybe committed
         server.close()
         self._forget(server)
 

@@ -23,6 +23,7 @@ else:
     from shardproxy.relay.buffer_cy import append, be32, cut, now_ns, pointer
 
 from shardproxy import limits
+from shardproxy.session.statements import NAME_PREFIX
 
 __all__ = ["CLIENT", "DRAIN", "IDLE", "INTERNAL", "ServerLink"]
 
@@ -54,6 +55,7 @@ NEGOTIATE = ord("v")
 IN_TRANSACTION = ord("T")
 OUTSIDE = ord("I")
 
+SHARED = NAME_PREFIX
 PEEK_WAIT = 0
 PEEK_GO = 1
 PEEK_ERROR = 2
@@ -309,7 +311,8 @@ class ServerLink(Link):
             self.failed = True
             self.counters.error_count += 1
             if data[pos + 5] == 83 and data[pos + 6] == 69:  # severity 'E...': ERROR
-                return True
+                payload = cut(data, pos + 5, end)
+                return SHARED not in payload or self.events.renamed(self, payload)
         return self.events.message(self, t, cut(data, pos + 5, end))
 
     def peek(self, data, n):

@@ -30,6 +30,8 @@ from .sql_error import raising
 __all__ = ["PgSession"]
 
 ADOPT_ATTEMPTS = 3
+NO_SEQUENCE = b"currval and lastval are not defined in this session"
+"""A name that no statement has: what the server says of it tells the client what is wrong."""
 
 
 class PgSession:
@@ -223,9 +225,13 @@ class PgSession:
         """Values given to what may change the session: they may name settings."""
         self._custom.add(names_in_values(data))
 
-    def bound(self, route: Any, body: bytes, values: bytes, server: Any) -> None:
-        """A statement that needs a look is about to be executed, perhaps long after its Parse."""
+    def bound(self, route: Any, body: bytes, bind: bytes, server: Any) -> bytes | None:
+        """A statement that needs a look is about to be executed, perhaps long after its Parse.
+
+        ``bind``: the client's name, a zero byte, the values. Returns a name to use in place of the shared one, or None.
+        """
         flags = route.flags
+        name, _, values = bind.partition(b"\0")
         if flags & (f.PROBE | f.DDL | f.PROXY_SET):
             self._note(route, body)
             self._custom.add(names_in_values(values))
@@ -233,6 +239,22 @@ class PgSession:
             self.statements.forget_all(server)
         elif flags & f.PREPARED_SQL:
             self.statements.show(route, server, simple=False)
+            if name in server.own_names:  # no shared name is to be seen in pg_prepared_statements
+                return name
+        if flags & f.SEQUENCE_STATE and not self._own_sequence(flags, body, server):
+            return NO_SEQUENCE
+        return None
+
+    def _own_sequence(self, flags: int, sql: bytes, server: Any) -> bool:
+        """Whether what currval and lastval would tell here is this client's. What calls nextval first tells its own."""
+        text = sql.lower()
+        makes = b"nextval" in text or (b"insert" in text and bool(flags & f.MULTI))
+        if not makes and server.last_writer not in (None, self.link.id):
+            return False
+        if makes:
+            server.last_writer = self.link.id
+            self.last_server = server
+        return True
 
     def _note(self, route: Any, sql: bytes) -> None:
         names = names_in_sql(sql)
@@ -341,13 +363,12 @@ class PgSession:
             return own_setting(self.database.consistency, route, sql)
         if flags & f.DEALLOCATE_ALL and simple:
             self.statements.forget_all(server)
-        if flags & f.SEQUENCE_STATE and server.last_writer not in (None, link.id):
-            if server is not self.last_server or server.last_writer != link.id:
-                return raising(
-                    "55000",
-                    "currval and lastval are not defined: this session has not called nextval on this connection",
-                    "use INSERT ... RETURNING, or call both in one transaction",
-                )
+        if simple and flags & f.SEQUENCE_STATE and not self._own_sequence(flags, sql, server):
+            return raising(
+                "55000",
+                "currval and lastval are not defined: this session has not called nextval on this connection",
+                "use INSERT ... RETURNING, or call both in one transaction",
+            )
         if flags & f.PREPARED_SQL and not flags & f.DEALLOCATE_ALL and (link.statements or not route.names):
             if not self.statements.show(route, server, simple=simple, runs=simple):
                 return None
@@ -438,4 +459,7 @@ class PgSession:
         self.database.left(self)
         if server is not None and not server.closed:
             server.client = server.owner = None
-            server.events.abandoned(server)
+            if link.body > 0:
+                server.events.discard(server, "its client left in the middle of a message")
+            else:
+                server.events.abandoned(server)

@@ -175,6 +175,8 @@ def set_config_flags(tokens: Sequence[Token], at: int) -> tuple[int, tuple[str, 
     A local change is undone by the end of the transaction.
     """
     name = _first_literal(tokens, at).strip().lower()
+    if at + 2 < len(tokens) and tokens[at + 2] != (OPERATOR, ","):
+        name = ""  # only a part of the name is spelled out
     if name == "seed":
         return PROBE | FOREVER, ()
     end = closing(tokens, at)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import psycopg
 import pytest_asyncio
 
 from shardproxy.tools.cluster import Node
 from tests.fixtures.proxy import Proxy
 from tests.fixtures.raw import B, C, E, Message, P, Q, Raw, S, errors, kinds, ready_count, statuses
+
+FUNCTIONS = """
+create function change(text) returns text language plpgsql as $$
+begin perform set_config('work_mem', $1, false); set my.own = 'changed'; return $1; end $$;
+create function own(text) returns text language sql as $$ select set_config('my.own', $1, false) $$;
+create function local(text, text) returns text language sql as $$ select set_config($1, $2, true) $$;
+create function scoped() returns text language sql set work_mem = '7MB' as $$ select current_setting('work_mem') $$;
+create function dynamic(n text) returns text language plpgsql as
+$$ begin return set_config('my.' || n, 'secret', false); end $$;
+"""
 
 DISTURBANCE = Q(
     "set application_name = 'disturber'; set work_mem = '123kB'; set search_path = pg_catalog; "
@@ -29,6 +42,7 @@ class Arena:
 
     proxy: Proxy
     pg: Node
+    control: psycopg.Connection[Any]
     name: str = "arena"
 
     def session(
@@ -45,10 +59,17 @@ class Arena:
 
     async def fresh(self, setup: str = "") -> None:
         """An empty schema, and ``setup`` in it."""
-        await self.pg.sql(
-            "drop schema if exists s cascade; create schema s; grant all on schema s to public; " + setup,
-            dbname=self.name,
+        self.control.execute(
+            "drop schema if exists s cascade; create schema s; grant all on schema s to public; "
         )
+        if setup:
+            self.control.execute(setup)
+
+    async def disturb_once(self, user: str = "postgres") -> None:
+        """Another client of the pool leaves its traces, if it can."""
+        async with self.session(user) as other:
+            assert not errors(await other.ask(DISTURBANCE))
+            assert kinds(await other.ask(AGAIN)) == "1312DCZ"
 
     async def compare(
         self, *steps: Step, setup: str = "", disturb: bool = True, user: str = "postgres", **parameters: str
@@ -75,10 +96,12 @@ class Arena:
         for step in steps:
             data, until = step if isinstance(step, tuple) else (step, "")
             client.send(data)
-            replies = await client.read(0 if until == "-" else ready_count(data), until, timeout=10)
+            replies = await client.read(
+                0 if until == "-" else max(ready_count(data), len(until)), until, timeout=10
+            )
             found.append(replies)
             if other is not None and statuses(replies)[-1:] == "I":
-                assert kinds(await other.ask(AGAIN)) == "131" + "2DCZ"
+                assert kinds(await other.ask(AGAIN)) == "1312DCZ"
         return found
 
 
@@ -112,4 +135,20 @@ async def arena(proxy: Proxy, pg: Node) -> AsyncIterator[Arena]:
     await pg.sql("create database arena")
     await pg.sql("alter database arena set search_path = s, public")
     await pg.sql("grant other to plain")
-    yield Arena(proxy, pg)
+    with psycopg.connect(pg.dsn("arena"), autocommit=True) as control:
+        control.execute(FUNCTIONS)
+        made = Arena(proxy, pg, control)
+        await _functions_known(made)
+        yield made
+
+
+async def _functions_known(arena: Arena) -> None:
+    """Until the proxy knows what the functions do: one that it does not know may do anything, and pins."""
+    for _ in range(100):
+        async with arena.session("two") as client:
+            await client.query("select change('1MB')")
+            rows = await arena.proxy.admin("SHOW CLIENTS")
+            if not any("unknown names" in str(row["pinned"]) for row in rows):
+                return
+        await asyncio.sleep(0.1)
+    raise AssertionError("the functions of the database are not known")

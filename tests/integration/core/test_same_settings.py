@@ -14,15 +14,6 @@ SHOW = Q(
     "nullif(current_setting('my.own', true), ''), "
     "current_user, session_user"
 )
-FUNCTIONS = """
-create function change(text) returns text language plpgsql as $$
-begin perform set_config('work_mem', $1, false); set my.own = 'changed'; return $1; end $$;
-create function own(text) returns text language sql as $$ select set_config('my.own', $1, false) $$;
-create function local(text, text) returns text language sql as $$ select set_config($1, $2, true) $$;
-create function scoped() returns text language sql set work_mem = '7MB' as $$ select current_setting('work_mem') $$;
-grant all on schema s to other;
-"""
-
 CASES: dict[str, list[str]] = {
     "set": [
         "set work_mem = '8MB'",
@@ -212,7 +203,7 @@ CASES: dict[str, list[str]] = {
 @pytest.mark.parametrize("name", CASES)
 async def test_settings(arena: Arena, name: str) -> None:
     steps = [step for sql in CASES[name] for step in (Q(sql), SHOW)]
-    await arena.compare(SHOW, *steps, SHOW, setup=FUNCTIONS)
+    await arena.compare(SHOW, *steps, SHOW)
 
 
 @pytest.mark.parametrize("name", ["set", "reset", "set_config", "rolled back", "role", "local"])
@@ -222,7 +213,6 @@ async def test_settings_with_startup_parameters(arena: Arena, name: str) -> None
         SHOW,
         *steps,
         SHOW,
-        setup=FUNCTIONS,
         application_name="mine",
         datestyle="German",
         options="-c work_mem=9MB -c statement_timeout=1h --my.own=from\\ options",
@@ -255,6 +245,5 @@ async def test_settings_of_an_ordinary_user(arena: Arena, name: str) -> None:
         SHOW,
         *steps,
         SHOW,
-        setup=FUNCTIONS + "grant execute on all functions in schema s to plain;",
         user="plain",
     )
