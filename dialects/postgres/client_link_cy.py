@@ -368,6 +368,7 @@ class ClientLink(Batching):
         flags: cython.int = route.flags
         server.flags |= flags
         self.last_route = route
+        route.hits += 1
         if flags & READ:
             self.counters.read_count += 1
             if not server.on_primary:

@@ -11,3 +11,4 @@ cdef class Route:
     cdef readonly tuple names
     cdef readonly tuple settings
     cdef readonly str note
+    cdef public long hits

@@ -9,12 +9,13 @@ __all__ = ["Route"]
 
 
 class Route:
-    """Immutable by convention (by the compiler when compiled), shared by all sessions of a worker.
+    """Immutable by convention (by the compiler when compiled) but for ``hits``, shared by all sessions of a worker.
 
     ``flags``: bits of ``router.flags``. ``read_slots``, ``write_slots``: board slots, see ``dialects.base.Analysis``.
     ``rewrite``: text to send in place of the client's, or None. ``kind``: command word of the first statement.
     ``settings``: names that a probe must ask for. ``digest``: for people. ``hint``: ``primary``, ``replica`` or None.
     ``names``: see the flags that use it. ``generation``: of the router's facts; another one means: ask again.
+    ``hits``: how often a statement with it was run.
     """
 
     def __init__(self, flags: int, *, kind: str = "", read_slots: tuple[int, ...] = (),
@@ -27,6 +28,7 @@ class Route:
         self.write_slots = write_slots
         self.statements = statements
         self.generation = generation
+        self.hits = 0
         self.names = names
         self.settings = settings
         self.hint = hint

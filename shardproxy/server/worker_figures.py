@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from hashlib import blake2b
 from typing import Any
 
+from shardproxy.router.flags import PRIMARY, READ, describe
 from shardproxy.server.figures import ROUTES_SHOWN_MAX
 
 __all__ = ["show"]
@@ -211,12 +213,23 @@ def _stats(worker: Any) -> list[dict[str, Any]]:
 
 
 def _routes(worker: Any) -> list[dict[str, Any]]:
-    rows = [
-        {"database": database.name, **route}
-        for database in worker.databases.values()
-        for route in database.router.describe(ROUTES_SHOWN_MAX)
-    ]
-    return sorted(rows, key=lambda row: -int(row["hits"]))[:ROUTES_SHOWN_MAX]
+    routes = [(database.name, route) for database in worker.databases.values() for route in database.router.cached()]
+    routes.sort(key=lambda entry: -entry[1].hits)
+    return [_route(database, route) for database, route in routes[:ROUTES_SHOWN_MAX]]
+
+
+def _route(database: str, route: Any) -> dict[str, Any]:
+    target = "read" if route.flags & READ else "primary" if route.flags & PRIMARY else "write"
+    reasons = (route.hint and f"hint {route.hint}", route.note)
+    return {
+        "database": database,
+        "digest": blake2b(route.digest.encode(errors="replace"), digest_size=6).hexdigest(),
+        "text": route.digest[:500],
+        "kind": route.kind,
+        "target": target,
+        "hits": route.hits,
+        "why": "; ".join(filter(None, reasons)) or describe(route.flags),
+    }
 
 
 def _prepared(worker: Any) -> list[dict[str, Any]]:

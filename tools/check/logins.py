@@ -26,15 +26,18 @@ async def check_logins(config: Config, database: Database, servers: Sequence[See
     """Every user of a database on every server that was reached."""
     users = {name: user for name, user in config.auth.users.items() if config.may_use(name, database)}
     findings = [*_differences(servers), *_unreadable(config, database, users, servers)]
+    console = {*config.auth.admin_users, *config.auth.stats_users}
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(name: str, user: User, server: Seen) -> Finding | None:
         async with limit:
-            return await _login(database, name, user, server)
+            return await _login(database, name, user, server, name in console)
 
     results = await asyncio.gather(*(one(name, user, server) for server in servers for name, user in users.items()))
     problems = [finding for finding in results if finding is not None]
     findings += problems
+    users = {name: user for name, user in users.items()
+             if name not in console or all((user.server_user or name) in (server.roles or ()) for server in servers)}
     if users and servers and not findings:
         findings.append(ok(f"databases.{database.name}",
                            f"{count(len(users), 'user')} can log in to {count(len(servers), 'server')}"))
@@ -61,13 +64,13 @@ def _unreadable(
                    f'GRANT SELECT ON pg_authid TO "{database.server_user}", or check as a superuser')
 
 
-async def _login(database: Database, name: str, user: User, server: Seen) -> Finding | None:
-    """What keeps the proxy from logging in to ``server`` for ``user``."""
+async def _login(database: Database, name: str, user: User, server: Seen, console: bool) -> Finding | None:
+    """What keeps the proxy from logging in to ``server`` for ``user``. ``console``: who may have no role there."""
     role = user.server_user or name
     who = f"user {name}" if role == name else f"user {name} (server_user {role})"
     assert server.roles is not None
     if role not in server.roles:
-        return error(server.subject, f"{who}: there is no role {role} that can log in",
+        return None if console else error(server.subject, f"{who}: there is no role {role} that can log in",
                      f'CREATE ROLE "{role}" LOGIN PASSWORD ...')
     if not server.roles[role]:
         return error(server.subject, f"{who}: may not connect to the database {server.server.dbname}",

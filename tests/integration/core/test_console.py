@@ -23,3 +23,15 @@ async def test_a_command_runs_once_although_it_is_described_before(proxy: Proxy,
         assert await console.fetch(f"KILL_CLIENT {victim}") == []
         with pytest.raises(asyncpg.PostgresError, match="there is no client"):
             await console.fetch(f"KILL_CLIENT {victim}")
+
+
+async def test_routes_say_what_was_run_how_often_and_where_it_may_run(proxy: Proxy, database: str) -> None:
+    async with proxy.client(database) as client:
+        await client.execute("create table counted (i int)")
+        for _ in range(100):            # a catalog that is read anew, as after this DDL, empties the cache
+            await client.execute("insert into counted values (1)")
+            rows = [row for row in await proxy.admin("SHOW ROUTES")
+                    if row["database"] == database and row["kind"] == "INSERT"]
+            if rows and rows[0]["hits"] >= 3:
+                break
+    assert [(row["target"], row["text"]) for row in rows] == [("write", "insert into counted values (?)")]
