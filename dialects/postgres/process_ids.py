@@ -211,7 +211,7 @@ def vacate(database: Any, sql: bytes) -> None:
     """
     if OF_DATABASE.search(sql):
         for name, other in database.worker.databases.items():
-            if name.encode() in sql:
+            if name.encode() in sql or name == "template1":
                 for pool in other.pools.values():
                     for server in list(pool.idle):
                         pool.retire(server)
