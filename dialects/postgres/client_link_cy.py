@@ -210,6 +210,7 @@ class ClientLink(Batching):
         self.server = server
         server.client = self
         server.owner = self
+        server.last_client = self.id
         server.mode = MODE_CLIENT
         server.session_mode = self.session_mode
         server.linked_ns = now

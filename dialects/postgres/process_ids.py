@@ -185,7 +185,7 @@ def _known_as(database: Any, server: Any, pid: int) -> int:
         if pool.key[1] == server.pool.key[1]:
             for link in pool.links:
                 if link.backend_pid == pid:
-                    client = link.owner or database.worker.links.get(link.last_writer)
+                    client = link.owner or database.worker.links.get(link.last_client)
                     return int(client.cancel_key[0]) if client is not None and client.cancel_key else pid
     return pid
 

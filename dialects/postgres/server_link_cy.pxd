@@ -70,6 +70,7 @@ cdef class ServerLink(Link):
     cdef public bytes backend_secret
     cdef public object address
     cdef public object last_writer
+    cdef public long last_client
     cdef Counters counters
     cdef bytearray rest
     cdef Py_ssize_t skip

@@ -107,6 +107,7 @@ class ServerLink(Link):
         self.backend_secret = b""
         self.address = None
         self.last_writer = None
+        self.last_client = 0
         self.rest = bytearray()
         self.skip = 0
 

@@ -37,7 +37,9 @@ def _sync(connection: psycopg.Connection) -> None:
     # a pipeline whose second statement asks for prepared statements by name: the first one's answer is not lost
     with connection.pipeline():
         first = connection.execute("select %s::int", [10], prepare=True)
-        second = connection.execute("select statement from pg_prepared_statements where statement ~ '[$]1::int$'")
+        second = connection.execute(
+            "select statement from pg_prepared_statements where statement ~ '[$]1::int$'"
+        )
     assert (first.fetchone(), second.fetchone()) == ((10,), ("select $1::int",))
 
 
@@ -54,6 +56,12 @@ async def test_psycopg_async_hears_of_its_own_notifications(proxy: Proxy, databa
         assert [(one.payload, one.pid) for one in heard] == [("x", client.info.backend_pid)]
         row = await (await client.execute("select pg_backend_pid()")).fetchone()
         assert row == (client.info.backend_pid,)
+        async with proxy.client(database, "two") as other, proxy.psycopg(database, "two") as listener:
+            listener.add_notify_handler(heard.append)
+            await listener.execute("listen news")
+            await other.execute("notify news, 'y'")
+            await listener.execute("select 1")
+            assert (heard[-1].payload, heard[-1].pid) == ("y", other.get_server_pid())
         await client.execute("unlisten *")
 
 
@@ -104,6 +112,7 @@ async def test_a_database_is_dropped_although_it_was_just_used(proxy: Proxy) -> 
 async def test_startup_parameters_and_the_servers_defaults(proxy: Proxy, database: str) -> None:
     settings = {"datestyle": "Postgres, MDY", "intervalstyle": "postgres_verbose"}
     async with proxy.client(database, server_settings=settings) as client:
+
         async def style() -> str:
             return str(await client.fetchval("show datestyle"))
 
@@ -117,18 +126,26 @@ async def test_startup_parameters_and_the_servers_defaults(proxy: Proxy, databas
 
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 async def test_sqlalchemy_core(proxy: Proxy, database: str, driver: str) -> None:
-    engine = create_async_engine(proxy.dsn(database).replace("postgresql:", f"postgresql+{driver}:"), pool_size=3)
+    engine = create_async_engine(
+        proxy.dsn(database).replace("postgresql:", f"postgresql+{driver}:"), pool_size=3
+    )
     metadata = sa.MetaData()
-    items = sa.Table("items", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("tags", sa.JSON))
+    items = sa.Table(
+        "items", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("tags", sa.JSON)
+    )
     try:
         async with engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
-            made = await connection.execute(items.insert().returning(items.c.id), [{"tags": [i]} for i in range(20)])
+            made = await connection.execute(
+                items.insert().returning(items.c.id), [{"tags": [i]} for i in range(20)]
+            )
             assert len(made.fetchall()) == 20
         for _ in range(3):
             async with engine.connect() as one, engine.connect() as two:
                 for connection in (one, two):
-                    found = (await connection.execute(sa.select(items.c.tags).where(items.c.id == 3))).scalar_one()
+                    found = (
+                        await connection.execute(sa.select(items.c.tags).where(items.c.id == 3))
+                    ).scalar_one()
                     assert found == [2]
                     await connection.rollback()
         async with engine.connect() as connection:
