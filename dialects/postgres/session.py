@@ -76,7 +76,12 @@ class PgSession:
             own = self._own_sequences()
             if own is not None:
                 return own
-        link.reads_elsewhere = self.database.has_replicas and self.consistency != "strong" and not self.serializable
+        link.reads_elsewhere = (
+            self.database.has_replicas
+            and self.consistency != "strong"
+            and not self.serializable
+            and not link.session_mode  # one connection for all it will do
+        )
         if link.reads_elsewhere and not (link.batch_other or link.force_primary or flags & f.PRIMARY):
             pool = self.database.read_pool(self, tuple(link.batch_slots) or (0,))
             if pool is not None:
