@@ -71,6 +71,8 @@ class DatabaseRuntime:
                 link.slow_us = int(config.log.slow_statement_ms * 1000)
             pool.size = config.pool_for(entry, user).size
             pool.grow()
+        for session in self.sessions:
+            session.settings_changed()
 
     def _load_tls(self, entry: Database) -> None:
         """Certificates towards the servers; at a reload, mistakes leave the old ones in force."""
@@ -80,7 +82,6 @@ class DatabaseRuntime:
             if not hasattr(self, "tls"):
                 raise
             _log.error("TLS settings were not reloaded", database=self.name, error=str(error))
-
     # -- topology ----------------------------------------------------------------------------------------------
 
     @property
