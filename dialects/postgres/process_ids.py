@@ -153,7 +153,12 @@ class _StandIn:
             link.resume()
 
     def _give_back(self, borrower: asyncio.Future[None]) -> None:
-        if not borrower.done():
+        asking = self.session.link.server
+        if borrower.done():
+            return
+        if asking is not None and (asking.awaiting > 0 or asking.open_cycle):  # the signal is still to be sent
+            self.loop.call_later(STAND_IN_S, self._give_back, borrower)
+        else:
             borrower.set_result(None)
 
     def _over(self, borrower: asyncio.Future[None]) -> None:
