@@ -93,7 +93,7 @@ def _on_machine(env: Mapping[str, str]) -> Iterator[Path]:
         yield from map(Path, glob.glob(pattern))
     for folder in env.get("PATH", os.defpath).split(os.pathsep):
         for candidate in (Path(folder, "postgres"), Path(folder, "initdb")):
-            if folder and candidate.exists():
+            if folder and os.path.exists(candidate):     # also false for what may not be looked at
                 yield candidate.resolve().parent
 
 

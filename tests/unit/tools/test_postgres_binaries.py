@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,14 @@ def test_program_that_does_not_run(tmp_path: Path) -> None:
     (folder / "postgres").write_text("#!/bin/sh\necho cannot load >&2\nexit 127\n")
     with pytest.raises(BinariesNotFound, match="does not run: cannot load"):
         find_binaries({"SHARDPROXY_PG_BIN": str(folder), "PATH": ""})
+
+
+def test_a_folder_of_the_path_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(tmp_path / "lib" / "18" / "bin", "18.1")
+
+    def refuse(path: object, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    real = os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **more: refuse(path) if "closed" in str(path) else real(path, **more))
+    assert find_binaries({"PATH": str(tmp_path / "closed")}).version == (18, 1)
