@@ -204,7 +204,10 @@ class Batching(Stream):
                     self.quiet_flush = True
                 self.batch_size = end - start
                 return start
-            elif t != CLOSE:
+            elif t == CLOSE:
+                if end - pos < 7 or data[end - 1] != 0 or (data[pos + 5] != 83 and data[pos + 5] != 80):
+                    only_closes = False  # malformed: the server says so
+            else:
                 only_closes = False
                 self.scan_one(t, data, pos, end, n)
             pos = end

@@ -286,6 +286,13 @@ class _LoginWaiter:
     def __init__(self) -> None:
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
+    def give_up(self) -> None:
+        """A connection that was granted in the very moment goes back."""
+        if self.future.done() and not self.future.cancelled() and self.future.exception() is None:
+            server = self.future.result()
+            if server is not None:
+                server.pool.release(server)
+
     def granted(self, server: Any) -> None:
         if self.future.done():
             server.pool.release(server)
@@ -310,6 +317,9 @@ async def _borrow(session: Any, worker: Any) -> Any:
         if server is None:
             try:
                 server = await worker.patience(session.database, waiter.future, pool)
+            except BaseException:
+                waiter.give_up()
+                raise
             finally:
                 pool.leave(waiter)
         if server is not None:
@@ -339,6 +349,18 @@ async def _welcome(session: Any, raw: dict[str, str], worker: Any) -> tuple[Sett
 
 
 async def _ask(server: Any, raw: dict[str, str]) -> tuple[Settings, Settings]:
+    """``_asked``, and whatever happens, the connection does not stay with us."""
+    try:
+        found = await _asked(server, raw)
+    except BaseException:
+        if not server.closed:
+            server.events.discard(server, "a login was given up")
+        raise
+    server.pool.release(server)
+    return found
+
+
+async def _asked(server: Any, raw: dict[str, str]) -> tuple[Settings, Settings]:
     """Apply the parameters on a server connection and read back what they mean there. ServerError if they are wrong."""
     if sql := sync_sql(server.settings, EMPTY):
         await _apply(server, sql)
@@ -353,9 +375,7 @@ async def _ask(server: Any, raw: dict[str, str]) -> tuple[Settings, Settings]:
         cells = ["" if cell is None else cell.decode("utf-8", "surrogateescape") for cell in row]
         values = {name: new for name, old, new in zip(raw, cells[::2], cells[1::2], strict=True) if new != old}
     server.settings = intern_settings(values)
-    found = (server.settings, server.parameters)
-    server.pool.release(server)
-    return found
+    return server.settings, server.parameters
 
 
 async def _apply(server: Any, sql: str) -> internal.Result:

@@ -195,17 +195,28 @@ class ServerEvents:
         server.mode = DRAIN
         server.holding = False
         server.resume_reading()
+        server.mark()  # what the client sent in its last turn has not left yet
         if server.copying_in:
-            server.write(wire.copy_fail(b"the client has left"))
-        if server.open_cycle or (server.copying_in and server.extended):
-            server.write(wire.SYNC)
-            server.open_cycle = False
-            server.copying_in = False
-            server.awaiting += 1
-            server.cycle_sent += 1
+            self.fail_copy(server)
+        elif server.open_cycle:
+            self._sync(server)
         if not server.wrote or server.status != 0x49:
             self.database.cancel(server)  # nobody waits for it, and nothing of it will be committed
         self.database.drain_deadline(server)
+
+    def fail_copy(self, server: Any) -> None:
+        """The server waits for data that will not come; a cancel request would not end that."""
+        server.write(wire.copy_fail(b"the client has left"))
+        if server.open_cycle or server.extended:
+            self._sync(server)
+        server.copying_in = False
+
+    def _sync(self, server: Any) -> None:
+        server.write(wire.SYNC)
+        server.extended = True
+        server.open_cycle = False
+        server.awaiting += 1
+        server.cycle_sent += 1
 
     def drained_cycle(self, server: Any) -> None:
         """No reply is owed and there is no client: clean up, then back to the pool."""

@@ -23,6 +23,7 @@ cdef int AUTHENTICATION
 cdef int NEGOTIATE
 cdef int IN_TRANSACTION
 cdef int OUTSIDE
+cdef Py_ssize_t SMALL
 cdef int PEEK_WAIT
 cdef int PEEK_GO
 cdef int PEEK_ERROR

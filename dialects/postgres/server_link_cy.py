@@ -56,6 +56,7 @@ IN_TRANSACTION = ord("T")
 OUTSIDE = ord("I")
 
 SHARED = NAME_PREFIX
+SMALL = 8192
 PEEK_WAIT = 0
 PEEK_GO = 1
 PEEK_ERROR = 2
@@ -209,6 +210,8 @@ class ServerLink(Link):
             elif t == COPY_IN or t == COPY_BOTH:
                 self.copy_begins()
             if end > n:
+                if end - pos <= SMALL:
+                    break  # if the server ends here, the client has got nothing by halves
                 self.skip = end - n
                 pos = n
                 break
@@ -305,6 +308,8 @@ class ServerLink(Link):
             self.awaiting -= 1
             self.cycle_sent -= 1
             self.open_cycle = True
+        if self.mode == M_DRAIN:
+            self.events.fail_copy(self)
 
     def rare(self, t, data, pos, end):
         """Messages that the slow path looks at; true if the message is passed on."""

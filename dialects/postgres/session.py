@@ -165,14 +165,18 @@ class PgSession:
 
     def _adopted(self, server: Any, result: internal.Result) -> None:
         link = self.link
+        if result.error is None:
+            server.settings = link.settings
         if link.closed or link.server is not server:
-            server.events.drained_cycle(server)
+            if result.error is None:
+                server.events.drained_cycle(server)
+            else:
+                server.events.discard(server, "settings could not be applied")
             return
         if result.error is not None:
             self._not_adopted(server, result.error)
             return
         self._attempts = 0
-        server.settings = link.settings
         server.mode = CLIENT
         self._announce(server)
         if link.reopen is not None:

@@ -212,11 +212,9 @@ def startup(parameters: Mapping[str, str], version: int = PROTOCOL_3_0) -> bytes
 
 def startup_parameters(payload: bytes) -> dict[str, str]:
     """Parameters of a StartupMessage (without length and version)."""
-    if not payload.endswith(b"\0"):
+    if payload != b"\0" and not payload.endswith(b"\0\0"):
         raise ValueError("invalid startup packet layout: expected terminator as last byte")
-    parts = payload[:-1].split(b"\0")
-    if parts and parts[-1] == b"":
-        parts.pop()
+    parts = payload[:-2].split(b"\0") if len(payload) > 1 else []
     if len(parts) % 2:
         raise ValueError("invalid startup packet layout: a parameter has no value")
     texts = [part.decode("utf-8", "surrogateescape") for part in parts]

@@ -56,7 +56,9 @@ def be16(data, pos):
 
 
 def cut(data, start, end):
-    """``data[start:end]`` as bytes."""
+    """``data[start:end]`` as bytes; empty if ``end`` is not behind ``start``."""
+    if end <= start:
+        return b""
     if cython.compiled:
         return PyBytes_FromStringAndSize(cython.cast(cython.p_const_char, data + start), end - start)
     return bytes(data[start:end])
