@@ -335,7 +335,8 @@ class ServerLink(Link):
                     if self.events.repeatable(self, cut(data, pos + 5, pos + 1 + be32(data, pos + 1)))
                     else PEEK_GO
                 )
-            if t != PARSED and t != 50 and t != 84 and t != 116 and t != 110 and t != NOTICE and t != PARAMETER:
-                return PEEK_GO
+            if t != PARSED and t != CLOSED and t != NOTICE and t != PARAMETER:
+                if t != 50 and t != 84 and t != 116 and t != 110:  # BindComplete, and what Describe is answered with
+                    return PEEK_GO
             pos += 1 + be32(data, pos + 1)
         return PEEK_WAIT if n <= OUT_HIGH else PEEK_GO

@@ -211,7 +211,7 @@ class DatabaseRuntime:
         else:
             pool.opened(link)
             server = self.view.server(pool.key[1])
-            if server is not None and server.draining:
+            if pool.paused or (server is not None and server.draining):  # asked for while it was opened
                 pool.retire(link)
 
     async def _connect(self, pool: Pool) -> Any:

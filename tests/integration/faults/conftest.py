@@ -14,6 +14,7 @@ from tests.fixtures.proxy import Proxy
 
 from .load import SCHEMA
 
+TIMELINE = "select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
 MakePair = Callable[..., Awaitable[tuple[Cluster, Proxy]]]
 
 
@@ -45,7 +46,8 @@ async def mend(cluster: Cluster, leader: str) -> None:
 @pytest.fixture
 def pair(battered: Cluster, start_proxy: Any) -> MakePair:
     """``cluster, proxy = await pair(synchronous="ANY 1 (*)", entry={...}, listen={...})``."""
-    async def make(synchronous: str = "", entry: dict[str, Any] | None = None, **settings: Any) -> tuple[Cluster, Proxy]:
+    async def make(synchronous: str = "", entry: dict[str, Any] | None = None,
+                   **settings: Any) -> tuple[Cluster, Proxy]:
         cluster = battered
         await cluster.set_synchronous("")
         heads = [node for node in cluster.nodes if node.upstream is None]
@@ -53,7 +55,7 @@ def pair(battered: Cluster, start_proxy: Any) -> MakePair:
         for node in heads:
             if node.running:
                 node.thaw()
-                timelines[node.name] = int(await node.value("select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"))
+                timelines[node.name] = int(await node.value(TIMELINE))
         await mend(cluster, max(timelines, key=lambda name: timelines[name]))
         await cluster.set_synchronous(synchronous)
         await cluster.primary.sql("drop database if exists app with (force)")

@@ -18,7 +18,7 @@ import psycopg
 
 from tests.fixtures.proxy import Proxy
 
-__all__ = ["Load", "SCHEMA"]
+__all__ = ["SCHEMA", "Load"]
 
 SCHEMA = "create table written (id bigint primary key, kind text); create table looked (id int primary key, n int);" \
          "insert into looked select i, 0 from generate_series(1, 1000) i"
@@ -149,7 +149,8 @@ class Load:
         while not self.stopped:
             if connection is None:
                 connection = await psycopg.AsyncConnection.connect(
-                    self.proxy.dsn("app"), autocommit=True, connect_timeout=40, cursor_factory=psycopg.AsyncClientCursor)
+                    self.proxy.dsn("app"), autocommit=True, connect_timeout=40,
+                    cursor_factory=psycopg.AsyncClientCursor)
             try:
                 await connection.execute("select n from looked where id = 7")
                 self.reads += 1

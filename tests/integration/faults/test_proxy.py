@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
+
 import asyncpg
 
 from tests.fixtures.proxy import ROOT, Proxy
 
 from .conftest import MakePair
+from .load import Load
 
 
 async def clients_of(proxy: Proxy, names: set[str]) -> dict[str, int]:
@@ -160,3 +163,20 @@ def _take_over(proxy: Proxy) -> subprocess.Popen[bytes]:
         assert process.poll() is None and time.monotonic() < deadline, proxy.log
         time.sleep(0.02)
     return process
+
+
+async def test_load_survives_pause_and_reload(pair: MakePair, record_property: Any) -> None:
+    """PAUSE, RESUME, RECONNECT and RELOAD under load: everything waits and nothing fails."""
+    cluster, proxy = await pair(listen={"workers": 2}, pool={"size": 6})
+    async with Load(proxy) as load:
+        await load.until_written(50)
+        for _ in range(2):
+            await proxy.admin("PAUSE app")
+            await load.run(0.2)
+            await proxy.admin("RESUME app")
+            await proxy.admin("RECONNECT")
+            await proxy.reload(pool={"size": 5})
+            await load.until_written(30)
+    record_property("numbers", str(await load.check(cluster.primary)))
+    assert not load.read_errors and not load.write_errors and not load.commit_errors and not load.transaction_errors
+    assert not load.lost_connections

@@ -55,7 +55,8 @@ async def failover(cluster: Any, load: Load, kill: Any) -> float:
     return time.monotonic() - started
 
 
-async def test_a_killed_primary_with_synchronous_replication_loses_nothing(pair: MakePair, record_property: Any) -> None:
+async def test_a_killed_primary_with_synchronous_replication_loses_nothing(
+        pair: MakePair, record_property: Any) -> None:
     cluster, proxy = await pair(**SYNC)
     old = cluster.primary
     async with Load(proxy) as load:
@@ -162,7 +163,8 @@ async def test_statements_wait_for_a_primary_no_longer_than_failover_hold(pair: 
         assert await idle.fetchval("select count(*) from written where id in (2, 3)") == 0
 
 
-async def test_a_primary_that_hangs_is_waited_for_until_another_is_promoted(pair: MakePair, record_property: Any) -> None:
+async def test_a_primary_that_hangs_is_waited_for_until_another_is_promoted(
+        pair: MakePair, record_property: Any) -> None:
     """Nothing is decided about it while it may come back; its connections end when it is replaced."""
     cluster, proxy = await pair(**SYNC)
     old = cluster.primary
@@ -221,7 +223,8 @@ async def test_a_recovery_conflict_is_no_error_for_a_read(pair: MakePair) -> Non
                 await cluster.primary.sql("delete from looked where id > 900", dbname="app")
                 await cluster.primary.sql("vacuum looked", dbname="app")
                 assert await read in (900 * 1000 * 6, 900 * 900 * 6)
-                await cluster.primary.sql("insert into looked select i, 0 from generate_series(901, 1000) i", dbname="app")
+                await cluster.primary.sql("insert into looked select i, 0 from generate_series(901, 1000) i",
+                                          dbname="app")
                 await cluster.caught_up()
             assert sum([await node.value(conflicts) for node in cluster.replicas]) > before, "no conflict was caused"
     finally:

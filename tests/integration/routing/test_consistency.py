@@ -60,16 +60,11 @@ async def flickering(cluster: Cluster) -> AsyncIterator[None]:
         await asyncio.gather(*(node.resume_replay() for node in cluster.replicas))
 
 
-async def worker_of(proxy: Proxy, connection: asyncpg.Connection) -> int:
-    name = await connection.fetchval("select current_setting('application_name')")
-    rows = await proxy.admin("SHOW CLIENTS")
-    return int(next(row["worker"] for row in rows if row["application_name"] == name))
-
-
 async def connections(proxy: Proxy, count: int) -> list[asyncpg.Connection]:
     """On both workers, if there are two."""
     while True:
-        made = [await proxy.connect("app", server_settings={"application_name": f"c{number}"}) for number in range(count)]
+        made = [await proxy.connect("app", server_settings={"application_name": f"c{number}"})
+                for number in range(count)]
         rows = {row["application_name"]: row["worker"] for row in await proxy.admin("SHOW CLIENTS")}
         workers = {rows[f"c{number}"] for number in range(count)}
         if len(workers) == min(2, len(proxy.worker_pids)):
@@ -127,13 +122,12 @@ async def test_own_writes_are_read_while_replay_stops_and_goes_on(two: Proxy, ap
 async def test_what_was_not_written_is_still_read_from_replicas(two: Proxy, app_cluster: Cluster) -> None:
     """Only reads of the tables that were written to stay on the primary."""
     await settled(two, app_cluster)
-    async with two.client("app") as db:
-        async with paused(app_cluster):
-            await db.execute("update item set n = 1 where id = 1")
-            assert await db.fetchval("select here() from item limit 1") == app_cluster.primary.port
-            assert await db.fetchval("select here() from other limit 1") in replicas(app_cluster)
-            assert await db.fetchval("select here()") in replicas(app_cluster)
-            assert await db.fetchval("select here() from calm limit 1") == app_cluster.primary.port
+    async with two.client("app") as db, paused(app_cluster):
+        await db.execute("update item set n = 1 where id = 1")
+        assert await db.fetchval("select here() from item limit 1") == app_cluster.primary.port
+        assert await db.fetchval("select here() from other limit 1") in replicas(app_cluster)
+        assert await db.fetchval("select here()") in replicas(app_cluster)
+        assert await db.fetchval("select here() from calm limit 1") == app_cluster.primary.port
 
 
 async def test_reads_are_monotonic(two: Proxy, app_cluster: Cluster) -> None:
@@ -190,7 +184,8 @@ async def test_each_consistency_keeps_its_promise(two: Proxy, app_cluster: Clust
         assert await db.fetchval("show shardproxy.consistency") == consistency
         assert await other.fetchval("show shardproxy.consistency") == "database"
         async with asyncio.timeout(5):
-            while kind(await db.fetchval("select here() from item")) != ("primary" if consistency == "strong" else "replica"):
+            wanted = "primary" if consistency == "strong" else "replica"
+            while kind(await db.fetchval("select here() from item")) != wanted:
                 await asyncio.sleep(0.02)
         async with paused(app_cluster):
             await other.execute("update item set n = 1 where id = 2")
