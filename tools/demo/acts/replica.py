@@ -52,9 +52,7 @@ async def play(stage: Stage, facts: Facts) -> None:
         began = time.monotonic()
         back = await _back(stage, victim.port)
         took = time.monotonic() - began
-        async with Load(
-            stage.connect, size.clients, read
-        ) as newcomers:  # who reads already stays where it is
+        async with Load(stage.connect, size.clients, read) as newcomers:
             await asyncio.sleep(size.load_s / 2)
             again = (await stage.server_connections())[victim.name]
     retried = (await stage.figures())["retried_reads"] - before.get("retried_reads", 0)
