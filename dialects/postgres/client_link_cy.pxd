@@ -63,3 +63,4 @@ cdef class ClientLink(Batching):
     cdef public object cancel_key
     cdef public object arrival
     cdef public object console
+    cdef int keep(self, ServerLink server, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -1

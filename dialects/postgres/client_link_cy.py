@@ -236,11 +236,7 @@ class ClientLink(Batching):
         end: cython.Py_ssize_t
         t: cython.int
         if self.batch_size > 0:
-            if server.holding and self.batch_size <= REPEAT_MAX and self.batch_size <= n - pos:
-                self.repeatable = cut(data, pos, pos + self.batch_size)
-            else:
-                server.holding = False
-            self.batch_size = 0
+            self.keep(server, data, pos, n)
         while pos < n and not self.busy:
             if self.body > 0:
                 end = pos + self.body if self.body <= n - pos else n
@@ -303,6 +299,15 @@ class ClientLink(Batching):
             server.high = True
             self.pause_reading()
         return pos
+
+    def keep(self, server, data, pos, n):
+        """A read may have to run again: keep its batch, unless it is long."""
+        if server.holding and self.batch_size <= REPEAT_MAX and self.batch_size <= n - pos:
+            self.repeatable = cut(data, pos, pos + self.batch_size)
+        else:
+            server.holding = False
+        self.batch_size = 0
+        return 0
 
     def pass_on(self, t, data, pos, end):
         """A message that goes to the server as it is."""

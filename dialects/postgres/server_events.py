@@ -284,6 +284,8 @@ class ServerEvents:
 
     def _forget(self, server: Any) -> None:
         server.collector = None
+        if server.write_slots:
+            self.publish(server)  # whatever it was doing may have been committed
         server.pool.forget(server)
 
     def lost(self, server: Any, reason: object) -> None:

@@ -58,6 +58,7 @@ class PgSession:
         self.serializable = False
         self._attempts = 0
         self._untimed = False
+        self._unexplained = False
         self._kept_pins: list[str] = []
         self._custom = CustomNames()
         self.statements = ClientStatements(self, registry)
@@ -366,6 +367,10 @@ class PgSession:
         """
         flags = route.flags
         link = self.link
+        if flags & f.HIDDEN and not self._unexplained and self.database.router.facts is None:
+            self._unexplained = link.busy = True
+            self.database.until_facts(self)
+            return None
         if flags & (f.PROBE | f.DDL | f.PROXY_SET):
             self._note(route, sql)
         if flags & (f.PROXY_SET | f.PROXY_SHOW):
@@ -386,6 +391,15 @@ class PgSession:
             process_ids.vacate(self.database, text)
             text = process_ids.own_id(link, text)
         return process_ids.in_text(self, text) if flags & f.TERMINATE else text
+
+    def explained(self) -> None:
+        """The catalog's facts are there: what the statement in hand may do is looked up again."""
+        link = self.link
+        if not link.closed:
+            link.busy = False
+            link.routes.clear()
+            link.next_route = 0
+            link.resume()
 
     def aim(self, payload: bytes, prepared: Prepared | None) -> bytes | None:
         """A Bind of a statement that signals processes, as the server is to have it; None: the link waits."""

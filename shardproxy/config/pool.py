@@ -57,10 +57,10 @@ class Pool(TcpOptions):
     query_timeout: Seconds = setting(0.0, "A statement that lasts longer is cancelled. 0: never.")
     cancel_wait_timeout: Seconds = setting(
         10.0, "How long a cancel request may wait for a connection. 0: no limit.")
-    max_prepared_statements: Count = setting(
+    max_prepared_statements: int = setting(
         500,
-        "Prepared statements kept on one server connection, the least recently used dropped first. 0: named"
-        " prepared statements pin the server connection instead.")
+        "Prepared statements kept on one server connection, the least recently used dropped first.",
+        ge=1, strict=True)
     server_reset_query: str | None = setting(
         None,
         "What is run on a server connection before another client gets it in session mode. Default: the "

@@ -25,6 +25,8 @@ __all__ = ["DatabaseRuntime"]
 
 _log = get_logger(__name__)
 CONNECT_AGAIN_S = 0.2
+FACTS_WAIT_S = 1.0
+"""How long a statement whose effects are unknown waits for the facts of a database that was just met."""
 FAILED_FAST = frozenset({"28P01", "28000", "3D000", "42501"})
 """Refusals that waiting will not change."""
 
@@ -54,6 +56,7 @@ class DatabaseRuntime:
         self.welcomes: dict[Any, Any] = {}
         self.credentials: dict[str, Any] = {}
         self.paused = False
+        self.unexplained: list[Any] = []  # sessions whose statement waits for the facts of a database just met
         self.enabled = True
         self.router = dialect.new_router(view.index)
         self.events = dialect.new_events(self)
@@ -64,7 +67,7 @@ class DatabaseRuntime:
         """Take over settings, at start and at reload."""
         self.entry, self.config = entry, config
         self.consistency = entry.consistency
-        self.max_prepared = config.pool.max_prepared_statements or 1
+        self.max_prepared = config.pool.max_prepared_statements
         self._load_tls(entry)
         for (_, user), pool in self.pools.items():
             for link in pool.links:
@@ -329,6 +332,18 @@ class DatabaseRuntime:
                 self.events.discard(server, "its client left, and its statement did not end in time")
 
         self.worker.loop.call_later(30.0, check)
+
+    def until_facts(self, session: Any) -> None:
+        """Resume a session when the facts are there, or have not come in time."""
+        if not self.unexplained:
+            self.worker.loop.call_later(FACTS_WAIT_S, self.explained)
+        self.unexplained.append(session)
+
+    def explained(self) -> None:
+        """The facts are there, or nobody waits for them any more."""
+        waiting, self.unexplained = self.unexplained, []
+        for session in waiting:
+            session.explained()
 
     def soon(self, call: Callable[..., object], *arguments: object) -> None:
         """Call in the next turn of the loop."""

@@ -481,12 +481,10 @@ class Worker(Operations):
     def _route_by(self, database: DatabaseRuntime, facts: Mapping[str, Any], epoch: int) -> None:
         try:
             database.router.set_facts(facts, epoch)
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-        ) as error:  # of another version, during a takeover: nothing is proven then
+        except (KeyError, TypeError, ValueError) as error:
+            # facts of another version, during a takeover: nothing is proven then
             _log.error("facts were not understood", database=database.name, error=repr(error))
+        database.explained()
 
     async def show(self, what: str) -> list[dict[str, Any]]:
         return worker_figures.show(self, what)

@@ -1,4 +1,6 @@
-"""Bytes that are no protocol, logins that are refused: a clear error in the protocol's own form; no one else is hurt."""
+"""Bytes that are no protocol, logins that are refused: a clear error in the protocol's own form; no one else
+is hurt.
+"""
 
 from __future__ import annotations
 
