@@ -279,11 +279,6 @@ class ClientLink(Batching):
                 self.describe(data, pos, end)
             elif t == CLOSE:
                 self.close_object(data, pos, end)
-            elif t == SYNC:
-                self.copy_message(data, pos, end)
-                if not server.copying_in:
-                    server.extended = True
-                    self.cycle_sent(server)
             elif t == TERMINATE:
                 self.session.terminate()
                 return n
@@ -313,7 +308,11 @@ class ClientLink(Batching):
         """A message that goes to the server as it is."""
         server: ServerLink = self.server
         self.copy_message(data, pos, end)
-        if t == EXECUTE:
+        if t == SYNC:
+            if not server.copying_in:
+                server.extended = True
+                self.cycle_sent(server)
+        elif t == EXECUTE:
             server.open_cycle = True
         elif t == COPY_DONE or t == COPY_FAIL:
             server.copying_in = False
