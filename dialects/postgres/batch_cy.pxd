@@ -16,7 +16,10 @@ cdef class Batching(Stream):
     cdef public bint pumping
     cdef public Router router
     cdef public dict statements
-    cdef public object unnamed_route
+    cdef public bytes unnamed
+    cdef public Route unnamed_route
+    cdef public bint opaque
+    cdef Route current(self, Route route, bytes body)
     cdef public list routes
     cdef public int next_route
     cdef public int batch_flags

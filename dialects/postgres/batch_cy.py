@@ -79,7 +79,9 @@ class Batching(Stream):
         self.pumping = False
         self.router = None
         self.statements = None
+        self.unnamed = None
         self.unnamed_route = None
+        self.opaque = False
         self.routes = []
         self.next_route = 0
         self.batch_flags = 0
@@ -275,12 +277,12 @@ class Batching(Stream):
                     else None
                 )
                 if prepared is not None:
-                    self.note(prepared.statement.route)
+                    self.note(self.current(prepared.statement.route, prepared.statement.body))
                 elif not self.routes:
                     self.unproven()
             elif not self.unnamed_here:
                 if self.unnamed_route is not None:
-                    self.note(self.unnamed_route)
+                    self.note(self.current(self.unnamed_route, self.unnamed))
                 else:
                     self.unproven()
         elif t == EXECUTE:
@@ -291,9 +293,18 @@ class Batching(Stream):
 
     def route_of(self, sql):
         """The route of a text; kept, so that forwarding does not look it up again."""
-        route: Route = self.router.route(sql)
+        route: Route = self.router.opaque if self.opaque else self.router.route(sql)
         self.routes.append(route)
         return route
+
+    def current(self, route, body):
+        """A route that was kept with a statement, or, if the catalog has changed since, the one of now.
+
+        ``body``: of a Parse message, the text first.
+        """
+        if route is None or route.generation == self.router.generation or self.opaque:
+            return route
+        return self.router.route(body[: body.index(b"\0")])
 
     def unproven(self):
         """The batch does, or may do, what a replica cannot."""
@@ -321,4 +332,4 @@ class Batching(Stream):
         if self.next_route < len(self.routes):
             self.next_route += 1
             return self.routes[self.next_route - 1]
-        return self.router.route(sql)
+        return self.router.opaque if self.opaque else self.router.route(sql)

@@ -24,7 +24,6 @@ cdef class ClientLink(Batching):
     cdef public ServerLink server
     cdef public object settings
     cdef public object parameters
-    cdef public bytes unnamed
     cdef public bint session_mode
     cdef public bint leaving
     cdef public bytes repeatable

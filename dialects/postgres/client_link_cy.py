@@ -93,7 +93,6 @@ class ClientLink(Batching):
         self.server = None
         self.settings = None
         self.parameters = None
-        self.unnamed = None
         self.session_mode = False
         self.leaving = False
         self.repeatable = None
@@ -464,11 +463,11 @@ class ClientLink(Batching):
         route: Route = None
         prepared = None
         if name_end == zero + 1:
-            route = self.unnamed_route
+            route = self.current(self.unnamed_route, self.unnamed)
         elif self.statements is not None:
             prepared = self.statements.get(cut(data, zero + 1, name_end))
             if prepared is not None:
-                route = prepared.statement.route
+                route = self.current(prepared.statement.route, prepared.statement.body)
         aimed = None
         if route is not None and route.flags & SIGNALS:
             if end <= n:

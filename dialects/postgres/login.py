@@ -261,6 +261,7 @@ async def _join(
     link.settings, link.parameters = await _welcome(session, startup.settings, worker)
     session.baseline = link.settings
     session.settings_changed()
+    session.parameters_changed()
     pid, key = worker.new_cancel_key(link, startup.version)
     out = []
     if startup.version & 0xFFFF > 2 or startup.unknown:

@@ -25,6 +25,7 @@ from .own_settings import CONSISTENCIES, TOKEN, own_setting
 from .probe import FOREVER_PIN, HIDDEN_PIN, probe_sql, read_truth, sync_sql
 from .read_only import ReadOnlyBlock
 from .server_link_cy import CLIENT
+from .sql.scannable import scannable
 from .sql_error import raising
 
 __all__ = ["PgSession"]
@@ -210,13 +211,21 @@ class PgSession:
             if known.get(name) != value:
                 link.write(wire.parameter_status(name, value))
         link.parameters = server.parameters
+        self.parameters_changed()
 
     def parameter(self, server: Any, name: str, value: str) -> bool:
         """The server reports a parameter; true if the client is to hear of it."""
         link = self.link
         changed = bool(link.parameters.values.get(name) != value)
         link.parameters = intern_settings({**link.parameters.values, name: value})
+        self.parameters_changed()
         return changed
+
+    def parameters_changed(self) -> None:
+        """In some sessions a text cannot be scanned for what it means: nothing is proven about it then."""
+        values = self.link.parameters.values
+        encoding, conforming = values.get("client_encoding", "UTF8"), values.get("standard_conforming_strings", "on")
+        self.link.opaque = not scannable(encoding, conforming)
 
     # -- after a transaction ---------------------------------------------------------------------------------
 
