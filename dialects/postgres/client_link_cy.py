@@ -320,6 +320,8 @@ class ClientLink(Batching):
             server.flags |= f.PROBE
             self.used(None)
             server.extended = False
+            if server.open_cycle:
+                server.mixed = True
             self.cycle_sent(server)
         return 0
 
@@ -408,6 +410,8 @@ class ClientLink(Batching):
         self.unnamed_route = None
         server.unnamed_serial = 0
         server.extended = False
+        if server.open_cycle:
+            server.mixed = True
         self.cycle_sent(server)
         return 1
 

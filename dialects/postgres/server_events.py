@@ -97,6 +97,11 @@ class ServerEvents:
             server.owner.write(process_ids.notification(self.database, server, payload))
         return False  # nothing else belongs here
 
+    def mixed(self, server: Any) -> None:
+        """An error, and extended messages were followed by a Query without a Sync between them: whether the server skips
+        the Query, and so how many answers it owes, cannot be known. The connection ends with its client."""
+        server.pins = list(dict.fromkeys([*(server.pins or ()), FOREVER_PIN]))
+
     def renamed(self, server: Any, payload: bytes) -> bool:
         """An error that names a shared statement: the client gets it with its own name."""
         link = server.owner
@@ -188,6 +193,9 @@ class ServerEvents:
     def abandoned(self, server: Any) -> None:
         """The client left this connection in whatever state it is."""
         if server.collector is not None:  # what comes after the operation sees that the client has left
+            return
+        if server.mixed or (server.pins is not None and FOREVER_PIN in server.pins):
+            self.discard(server, "session state that cannot be reset")
             return
         if server.awaiting == 0 and not server.open_cycle and not server.copying_in:
             self.drained_cycle(server)

@@ -82,6 +82,7 @@ class ServerLink(Link):
         self.status = OUTSIDE
         self.holding = False
         self.copying_in = False
+        self.mixed = False
         self.on_primary = True
         self.failed = False
         self.delivered = False
@@ -253,6 +254,8 @@ class ServerLink(Link):
             self.cycle_done += 1
         elif self.open_cycle:  # an error in COPY made the server answer before our Sync
             self.open_cycle = False
+        if self.awaiting == 0:
+            self.mixed = False
         while len(self.pending) > 0 and self.pending[0][0] <= self.cycle_done:
             entry = self.pending.popleft()
             self.events.not_done(self, entry)
@@ -316,6 +319,8 @@ class ServerLink(Link):
         if t == ERROR:
             self.failed = True
             self.counters.error_count += 1
+            if self.mixed:
+                self.events.mixed(self)
             if data[pos + 5] == 83 and data[pos + 6] == 69:  # severity 'E...': ERROR
                 payload = cut(data, pos + 5, end)
                 return SHARED not in payload or self.events.renamed(self, payload)

@@ -167,12 +167,13 @@ def row_description(columns: Sequence[tuple[str, int, int, int]]) -> bytes:
 
 def parse_data_row(payload: bytes) -> list[bytes | None]:
     """The cells of a DataRow."""
-    (count,) = struct.unpack_from("!H", payload)
     cells: list[bytes | None] = []
     pos = 2
-    for _ in range(count):
-        (size,) = struct.unpack_from("!i", payload, pos)
+    for _ in range(int.from_bytes(payload[:2], "big")):
+        size = int.from_bytes(payload[pos : pos + 4], "big", signed=True)
         pos += 4
+        if pos > len(payload):
+            raise ValueError("truncated DataRow")
         if size < 0:
             cells.append(None)
         elif pos + size > len(payload):
