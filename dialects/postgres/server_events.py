@@ -98,8 +98,10 @@ class ServerEvents:
         return False  # nothing else belongs here
 
     def mixed(self, server: Any) -> None:
-        """An error, and extended messages were followed by a Query without a Sync between them: whether the server skips
-        the Query, and so how many answers it owes, cannot be known. The connection ends with its client."""
+        """An error, and extended messages were followed by a Query without a Sync between them.
+
+        Whether the server skips the Query, and so how many answers it owes, cannot be known: it ends with its client.
+        """
         server.pins = list(dict.fromkeys([*(server.pins or ()), FOREVER_PIN]))
 
     def renamed(self, server: Any, payload: bytes) -> bool:
