@@ -313,7 +313,7 @@ CASES: dict[str, list[Step]] = {
 
 
 DEDICATED = {"simple among extended"}
-"""After these the client keeps its connection (see docs/compatibility.md), so that nobody else can use it in between."""
+"""After these the client keeps its connection (see docs/compatibility.md): nobody else can use it in between."""
 
 
 @pytest.mark.parametrize("name", CASES)
