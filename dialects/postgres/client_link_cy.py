@@ -427,6 +427,7 @@ class ClientLink(Batching):
         first: cython.Py_ssize_t = self.next_route
         route: Route = self.next_known(sql)
         body = cut(data, zero + 1, end)
+        changed = None
         if route.flags & SPECIAL or route.rewrite is not None:
             changed = self.session.special(route, sql, server, False)
             if changed is None:
@@ -438,10 +439,13 @@ class ClientLink(Batching):
         if zero == pos + 5:
             self.unnamed = body
             self.unnamed_route = route
-            self.unnamed_serial = self.registry.tick()
+            self.unnamed_serial = now_ns()  # a number that no other statement of this worker has
             server.unnamed_serial = self.unnamed_serial
             server.expect_answer(False, None, b"")
-            server.out += b"P" + (len(body) + 5).to_bytes(4, "big") + b"\0" + body
+            if changed is None:
+                append(server.out, data, pos, end)
+            else:
+                server.out += b"P" + (len(body) + 5).to_bytes(4, "big") + b"\0" + body
             return 1
         self.session.prepare(server, cut(data, pos + 5, zero), body, route)
         return 1
