@@ -281,6 +281,9 @@ class ClientLink(Batching):
             elif t == TERMINATE:
                 self.session.terminate()
                 return n
+            elif end - pos != 5 and (t == SYNC or t == FLUSH):
+                self.session.violation(t, end - pos)
+                return n
             elif t == FLUSH and self.quiet_flush:
                 self.end_quietly(server)
             else:
@@ -321,9 +324,15 @@ class ClientLink(Batching):
             self.used(None)
             server.extended = False
             if server.open_cycle:
-                server.mixed = True
+                self.mix(server)
             self.cycle_sent(server)
         return 0
+
+    def mix(self, server):
+        """A Query or FunctionCall follows extended messages without a Sync: if one of them fails, it is skipped."""
+        server.mixed.add(server.cycle_sent + 1)
+        if server.failed:
+            server.events.mixed(server)
 
     def must_wait(self, t):
         """While replies are owed: may another message of type ``t`` follow on this server now?"""
@@ -411,7 +420,7 @@ class ClientLink(Batching):
         server.unnamed_serial = 0
         server.extended = False
         if server.open_cycle:
-            server.mixed = True
+            self.mix(server)
         self.cycle_sent(server)
         return 1
 

@@ -44,7 +44,7 @@ cdef class ServerLink(Link):
     cdef public int status
     cdef public bint holding
     cdef public bint copying_in
-    cdef public bint mixed
+    cdef public set mixed
     cdef public bint on_primary
     cdef public bint failed
     cdef public bint delivered

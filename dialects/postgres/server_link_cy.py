@@ -82,7 +82,7 @@ class ServerLink(Link):
         self.status = OUTSIDE
         self.holding = False
         self.copying_in = False
-        self.mixed = False
+        self.mixed = set()
         self.on_primary = True
         self.failed = False
         self.delivered = False
@@ -254,8 +254,8 @@ class ServerLink(Link):
             self.cycle_done += 1
         elif self.open_cycle:  # an error in COPY made the server answer before our Sync
             self.open_cycle = False
-        if self.awaiting == 0:
-            self.mixed = False
+        if self.mixed:
+            self.mixed.discard(self.cycle_done)
         while len(self.pending) > 0 and self.pending[0][0] <= self.cycle_done:
             entry = self.pending.popleft()
             self.events.not_done(self, entry)
@@ -319,7 +319,7 @@ class ServerLink(Link):
         if t == ERROR:
             self.failed = True
             self.counters.error_count += 1
-            if self.mixed:
+            if self.mixed and self.cycle_done + 1 in self.mixed:
                 self.events.mixed(self)
             if data[pos + 5] == 83 and data[pos + 6] == 69:  # severity 'E...': ERROR
                 payload = cut(data, pos + 5, end)

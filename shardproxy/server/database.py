@@ -309,10 +309,14 @@ class DatabaseRuntime:
 
     def cancel(self, server: Any) -> None:
         """Cancel what a server connection runs."""
-        self.worker.task(self._cancel(server))
+        server.cancels += 1  # at once: from now on the connection is nobody else's until the server has taken it
+        self.worker.task(self._send_cancel(server))
 
     async def _cancel(self, server: Any) -> None:
         server.cancels += 1
+        await self._send_cancel(server)
+
+    async def _send_cancel(self, server: Any) -> None:
         try:
             timeout = self.config.pool.cancel_wait_timeout or 60.0
             await self.dialect.send_cancel(server, self.tls.current, timeout)

@@ -312,13 +312,9 @@ CASES: dict[str, list[Step]] = {
 }
 
 
-DEDICATED = {"simple among extended"}
-"""After these the client keeps its connection (see docs/compatibility.md): nobody else can use it in between."""
-
-
 @pytest.mark.parametrize("name", CASES)
 async def test_statements(arena: Arena, name: str) -> None:
-    await arena.compare(*CASES[name], setup=TABLE, disturb=name not in DEDICATED)
+    await arena.compare(*CASES[name], setup=TABLE)
 
 
 @pytest.mark.parametrize(
