@@ -1,0 +1,255 @@
+"""What a plan can be. A planner makes it from a text once; values of parameters are filled in at every execution.
+
+Invariants:
+* A plan is made of the client's own text, cut and joined at byte offsets; nothing of it was rendered from a tree.
+* ``Place`` names a server group: ``""`` is the coordinator, ``keyspace/shard`` a shard.
+* Whoever cannot prove a plan right returns a ``Refusal``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["COORDINATOR", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom", "InsertRow", "InsertRows", "KeyValue",
+           "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal", "Scatter", "Select", "ShardFilter", "Single",
+           "SortKey", "Value", "WriteBack"]
+
+Place = str
+COORDINATOR: Place = ""
+
+Parts = tuple[bytes | int, ...]
+"""A text with holes: an integer is the number of a ``Pull``, filled with the name of its temporary table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A constant of the text or a parameter. ``param``: its number from 1; 0: the constant ``text`` (None: NULL)."""
+
+    param: int = 0
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    """A value of one key column. ``array``: the parameter or literal is an array, each element of it a candidate.
+
+    ``cast``: type that the text gives it explicitly ("" if none). Only casts that keep the key's equality are here.
+    """
+
+    value: Value
+    array: bool = False
+    cast: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFilter:
+    """Which shards may hold the rows. ``keys``: candidates, each a value for every key column; None: all shards.
+
+    No candidates (``()``) means no row can match. ``table``: (schema, name) whose key it is, for the types.
+    """
+
+    keyspace: str
+    table: tuple[str, str]
+    keys: tuple[tuple[KeyValue, ...], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """``construct`` is named in the message; ``hint`` says what to do. SQLSTATE 0A000 unless told otherwise."""
+
+    construct: str
+    hint: str = ""
+    sqlstate: str = "0A000"
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """Runs whole, as it came, at one place (the coordinator, or any one copy of reference tables)."""
+
+    place: Place
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """Column of the shards' rows (from 0), as in ORDER BY. ``type_oid``: what is compared; only types that
+    ``dialect`` can compare exactly are ever here."""
+
+    column: int
+    type_oid: int
+    descending: bool = False
+    nulls_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """How the partial values in one column of one row per shard become one: ``sum``, ``min``, ``max``, ``and``, ``or``."""
+
+    how: str
+    type_oid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Push and merge: ``text`` runs on every shard of ``filter``; rows are streamed to the client.
+
+    ``order`` empty: shard after shard or as they come. ``hidden``: trailing columns that the client does not see.
+    ``limit``, ``offset``: applied after the merge. ``folds``: one row per shard becomes one row, column by column.
+    ``serial``: one shard after the other, stopping at the limit (FOR UPDATE SKIP LOCKED LIMIT).
+    """
+
+    filter: ShardFilter
+    text: bytes
+    order: tuple[SortKey, ...] = ()
+    hidden: int = 0
+    limit: Value | None = None
+    offset: Value | None = None
+    folds: tuple[Fold, ...] = ()
+    serial: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """Rows that go to a temporary table of the coordinator.
+
+    ``text``: SELECT that each shard of ``filter`` runs. ``like``: (schema, name) of the shell whose column types,
+    collations and primary key the temporary table gets for ``columns``; None: a computed row, whose columns are
+    ``columns`` with the types in ``types`` (SQL text). ``one``: one copy suffices (a reference table).
+    """
+
+    filter: ShardFilter
+    text: bytes
+    columns: tuple[str, ...]
+    like: tuple[str, str] | None = None
+    types: tuple[str, ...] = ()
+    one: bool = False
+    lock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Gather into the coordinator: fill temporary tables, then run ``text`` there."""
+
+    pulls: tuple[Pull, ...]
+    text: Parts
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """A query over sharded tables. If ``whole`` (not None) comes down to one shard, the text runs there as it is;
+    else ``spread`` is carried out. ``locks``: it locks rows, so it is a write of no tables."""
+
+    whole: ShardFilter | None
+    spread: Scatter | Gather | Refusal
+    locks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A write whose every row is changed where it lives: ``text`` on each shard of ``filter``; counts are summed, rows
+    of RETURNING concatenated. ``text`` None: as it came."""
+
+    filter: ShardFilter
+    text: bytes | None = None
+    kind: str = "UPDATE"
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A write to reference tables: at every shard of the keyspace and the coordinator; one copy's count and rows."""
+
+    keyspace: str
+    kind: str = "UPDATE"
+
+
+@dataclass(frozen=True, slots=True)
+class InsertRow:
+    """One row of VALUES: the text between its parentheses, and its key (values that the text shows)."""
+
+    text: bytes
+    key: tuple[KeyValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InsertRows:
+    """INSERT ... VALUES whose keys are constants or parameters: split by key, the rest of the text copied.
+
+    Statement for a shard: ``head`` + ``"(" + row.text + ", " + values of added + ")"``, ... + ``tail``.
+    ``added``: (column, SQL expression evaluated once per row on the coordinator, such as ``nextval('s')``): their names
+    stand in ``head`` already, their values are appended as quoted literals.
+    """
+
+    table: tuple[str, str]
+    keyspace: str
+    head: bytes
+    rows: tuple[InsertRow, ...]
+    tail: bytes
+    added: tuple[tuple[str, str], ...] = ()
+    returning: bool = False
+    conflict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InsertFrom:
+    """Any other INSERT: the rows are made on the coordinator in a temporary table like the shell (with its defaults),
+    read back as text, and split by key. ``stage`` has the number ``len(pulls)`` as the hole of that table.
+
+    Statement for a shard: INSERT INTO table (columns) OVERRIDING SYSTEM VALUE VALUES (literals), ... ``tail``.
+    """
+
+    table: tuple[str, str]
+    keyspace: str
+    pulls: tuple[Pull, ...]
+    stage: Parts
+    columns: tuple[str, ...]
+    tail: bytes = b""
+    returning: bool = False
+    conflict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBack:
+    """UPDATE, DELETE or MERGE that one shard alone cannot decide: the candidate rows are locked and pulled (``pulls``;
+    ``target`` is the number of the target's), the text runs on the copy (``text``: command tag and RETURNING are its
+    own), and the difference is written to the shards by primary key. A row may move to another shard."""
+
+    table: tuple[str, str]
+    keyspace: str
+    pulls: tuple[Pull, ...]
+    target: int
+    text: Parts
+    kind: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyIn:
+    """COPY table FROM STDIN: rows are split by key. ``columns``: as the data has them. ``options``: by lower-case name."""
+
+    table: tuple[str, str]
+    keyspace: str
+    columns: tuple[str, ...]
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOut:
+    """COPY ... TO STDOUT of a sharded table: concatenated. A query is gathered: ``query`` is its plan, ``options`` the
+    text from TO on."""
+
+    filter: ShardFilter
+    text: bytes
+    options: Mapping[str, str] = field(default_factory=dict)
+    query: Gather | None = None
+
+
+Plan = (Single | Select | Push | Reference | InsertRows | InsertFrom | WriteBack | CopyIn | CopyOut | Refusal)
+
+
+def places_of(keyspace: str, shards: Sequence[str]) -> tuple[Place, ...]:
+    """Places of a keyspace's shards."""
+    return tuple(f"{keyspace}/{shard}" for shard in shards)
