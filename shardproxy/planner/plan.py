@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["COORDINATOR", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom", "InsertRow", "InsertRows", "KeyValue",
-           "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal", "Scatter", "Select", "ShardFilter", "Single",
-           "SortKey", "Value", "WriteBack"]
+           "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal", "Scatter", "Select", "ShardFilter",
+           "Single", "SortKey", "Value", "WriteBack", "places_of"]
 
 Place = str
 COORDINATOR: Place = ""
@@ -84,7 +84,7 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """How the partial values in one column of one row per shard become one: ``sum``, ``min``, ``max``, ``and``, ``or``."""
+    """How the values in one column of one row per shard become one: ``sum``, ``min``, ``max``, ``and``, ``or``."""
 
     how: str
     type_oid: int
@@ -228,7 +228,7 @@ class WriteBack:
 
 @dataclass(frozen=True, slots=True)
 class CopyIn:
-    """COPY table FROM STDIN: rows are split by key. ``columns``: as the data has them. ``options``: by lower-case name."""
+    """COPY table FROM STDIN, split by key. ``columns``: as the data has them. ``options``: by lower-case name."""
 
     table: tuple[str, str]
     keyspace: str
