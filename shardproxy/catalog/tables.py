@@ -17,7 +17,7 @@ __all__ = ["Column", "ForeignKey", "Function", "Table", "Tables"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``type``: OID on the coordinator, which of a domain is the domain's; ``base``: the type that its values travel as.
+    """``type``: OID on the coordinator, of a domain its own; ``base``: what its values travel as.
 
     ``type_name``: SQL text of the type, with its modifier. ``type_kind``: ``b`` base, ``d`` domain, ``e`` enum,
     ``c`` composite, ``r`` range, ``m`` multirange. ``collation``: its name, "" if the type has none.
@@ -59,8 +59,8 @@ class ForeignKey:
 class Table:
     """A relation. ``kind``: ``r`` table, ``p`` partitioned, ``v`` view, ``m`` materialized view, ``f`` foreign table.
 
-    ``uniques``: columns of further unique indexes that hold for every row (not partial, no expressions, not deferred).
-    ``definition``: the query of a view. ``triggers``: it has enabled triggers of the user's. ``shell``: it holds no rows
+    ``uniques``: columns of further unique indexes that hold for all rows (not partial, no expressions, not deferred).
+    ``definition``: the query of a view. ``triggers``: it has enabled triggers of the user. ``shell``: it has no rows
     and reading it raises; the shards have them. ``partition``: it is one of a partitioned table. ``parents``: it
     inherits or is a partition. ``secured``: it has row security. ``owner``: the role.
     """
@@ -170,13 +170,16 @@ def _json_of(table: Table) -> dict[str, Any]:
 
 
 def _table(data: Mapping[str, Any]) -> Table:
-    keys = tuple(ForeignKey(*(tuple(value) if isinstance(value, list) else value for value in key))
-                 for key in data["foreign_keys"])
+    def key_of(values: Sequence[Any]) -> ForeignKey:
+        named: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
+                                 for name, value in zip(_KEY, values, strict=True)}
+        return ForeignKey(**named)
+
     return Table(**{
         **data,
         "columns": tuple(Column(*column) for column in data["columns"]),
         "primary_key": tuple(data["primary_key"]),
         "uniques": tuple(tuple(columns) for columns in data["uniques"]),
-        "foreign_keys": keys,
+        "foreign_keys": tuple(key_of(key) for key in data["foreign_keys"]),
         "parents": tuple((schema, name) for schema, name in data["parents"]),
     })
