@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["COORDINATOR", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom", "InsertRow", "InsertRows", "KeyValue",
            "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal", "Scatter", "Select", "ShardFilter",
-           "Single", "SortKey", "Value", "WriteBack", "places_of"]
+           "Single", "SortKey", "Value", "Write", "WriteBack", "places_of"]
 
 Place = str
 COORDINATOR: Place = ""
@@ -130,11 +130,15 @@ class Pull:
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """Gather into the coordinator: fill temporary tables, then run ``text`` there."""
+    """Gather into the coordinator: fill temporary tables, then run ``text`` there.
+
+    ``writes``: the text writes to tables of the coordinator (INSERT INTO unsharded SELECT FROM sharded).
+    """
 
     pulls: tuple[Pull, ...]
     text: Parts
     why: str = ""
+    writes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,19 +172,20 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class InsertRow:
-    """One row of VALUES: the text between its parentheses, and its key (values that the text shows)."""
+    """One row of VALUES: the text between its parentheses, in which an integer is a hole for the value of that number
+    in ``added``; and its key: values that the text shows, or the number in ``added``."""
 
-    text: bytes
-    key: tuple[KeyValue, ...]
+    text: Parts
+    key: tuple[KeyValue | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class InsertRows:
     """INSERT ... VALUES whose keys are constants or parameters: split by key, the rest of the text copied.
 
-    Statement for a shard: ``head`` + ``"(" + row.text + ", " + values of added + ")"``, ... + ``tail``.
-    ``added``: (column, SQL expression evaluated once per row on the coordinator, such as ``nextval('s')``): their names
-    stand in ``head`` already, their values are appended as quoted literals.
+    Statement for a shard: ``head`` + ``"(" + row.text with its holes filled + ")"``, ... + ``tail``.
+    ``added``: (column, SQL expression evaluated on the coordinator for each row that has its hole, such as
+    ``nextval('s')``): their values are put in as quoted literals. ``conflict``: rows may be left out (ON CONFLICT).
     """
 
     table: tuple[str, str]
@@ -197,6 +202,7 @@ class InsertRows:
 class InsertFrom:
     """Any other INSERT: the rows are made on the coordinator in a temporary table like the shell (with its defaults),
     read back as text, and split by key. ``stage`` has the number ``len(pulls)`` as the hole of that table.
+    ``keyspace``'s copies all get all rows if the table is a reference table, and the coordinator too.
 
     Statement for a shard: INSERT INTO table (columns) OVERRIDING SYSTEM VALUE VALUES (literals), ... ``tail``.
     """
@@ -227,6 +233,14 @@ class WriteBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Write:
+    """A write that runs as it came if ``whole`` comes down to one shard; else ``spread`` is carried out."""
+
+    whole: ShardFilter
+    spread: Push | InsertRows | InsertFrom | WriteBack | Gather | Refusal
+
+
+@dataclass(frozen=True, slots=True)
 class CopyIn:
     """COPY table FROM STDIN, split by key. ``columns``: as the data has them. ``options``: by lower-case name."""
 
@@ -247,7 +261,8 @@ class CopyOut:
     query: Gather | None = None
 
 
-Plan = (Single | Select | Push | Reference | InsertRows | InsertFrom | WriteBack | CopyIn | CopyOut | Refusal)
+Plan = (Single | Select | Push | Reference | InsertRows | InsertFrom | Write | WriteBack | Gather | CopyIn | CopyOut
+        | Refusal)
 
 
 def places_of(keyspace: str, shards: Sequence[str]) -> tuple[Place, ...]:
