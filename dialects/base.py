@@ -5,7 +5,7 @@ A dialect is stateless: whatever it must know of a running database is handed to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,5 +56,16 @@ class Dialect(Protocol):
     def replication(self) -> Replication:
         """How the monitor observes its servers."""
 
-    async def catalog_load(self, connection: Any, harmless: Iterable[str] = ()) -> dict[str, Any]:
-        """Read what ``Facts`` is made of, as JSON; ``harmless``: functions that the user declares harmless reads."""
+    def partition_hash(self, types: Sequence[int], values: Sequence[bytes | tuple[bytes, int] | None]) -> int | None:
+        """The hash that deals a key to slots, as the database itself deals rows to partitions. ``types``: OIDs of the
+        key's columns. A value: None (NULL), bytes in text format, or (bytes, format). None: cannot be computed."""
+
+    def key_value(self, type_oid: int, value: bytes | tuple[bytes, int] | None) -> Any:
+        """A value of a key in a form that compares and hashes as in the database; None: cannot be read."""
+
+    async def catalog_load(self, connection: Any, harmless: Iterable[str] = (),
+                           tables: bool = False) -> dict[str, Any]:
+        """Read what ``Facts`` is made of, as JSON; ``harmless``: functions that the user declares harmless reads.
+
+        ``tables``: with the columns and keys that planners of a sharded database need.
+        """

@@ -18,9 +18,11 @@ class Postgres(Proxying):
     name = "postgres"
 
     def __init__(self) -> None:
-        from shardproxy.dialects.postgres import digest_cy
+        from shardproxy.dialects.postgres import digest_cy, key_values, partition_hash_cy
 
         self.digest = digest_cy.digest
+        self.partition_hash = partition_hash_cy.partition_hash
+        self.key_value = key_values.read
 
     def analyse(self, key: bytes, facts: FactsView | None) -> Analysis:
         """What the text with this digest is."""
@@ -41,11 +43,12 @@ class Postgres(Proxying):
 
         return REPLICATION
 
-    async def catalog_load(self, connection: Any, harmless: Iterable[str] = ()) -> dict[str, Any]:
+    async def catalog_load(self, connection: Any, harmless: Iterable[str] = (),
+                           tables: bool = False) -> dict[str, Any]:
         """What ``Facts`` is made of, read through an asyncpg connection."""
         from shardproxy.dialects.postgres.catalog import load
 
-        return await load(connection, harmless)
+        return await load(connection, harmless, tables)
 
 
 DIALECT = Postgres()
