@@ -24,6 +24,8 @@ cdef class Merger:
     cdef bytearray out
 
     @cython.locals(run=Run)
+    cpdef list waiting(self)
+    @cython.locals(run=Run)
     cpdef feed(self, int index, bytes data)
     @cython.locals(size=Py_ssize_t, pos=Py_ssize_t, length=Py_ssize_t, i=int)
     cdef int load(self, Run run) except -1

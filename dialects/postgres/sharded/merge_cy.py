@@ -83,9 +83,13 @@ class Merger:
         """Whether no more rows can come."""
         return self.left == 0 or (not self.order and self.starved == 0)
 
-    def waiting(self) -> list[int]:
+    def waiting(self):
         """The runs whose next chunk is needed before another row is certain."""
-        return [run.index for run in self.runs if run.at >= run.n and not run.ended]
+        found = []
+        for run in self.runs:
+            if run.at >= run.n and not run.ended:
+                found.append(run.index)     # no comprehension: fields of a Run are C's
+        return found
 
     def feed(self, index, data):
         """The next chunk of a run that is waiting; empty: the run has ended."""
