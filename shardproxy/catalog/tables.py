@@ -62,7 +62,7 @@ class Table:
     ``uniques``: columns of further unique indexes that hold for all rows (not partial, no expressions, not deferred).
     ``definition``: the query of a view. ``triggers``: it has enabled triggers of the user. ``shell``: it has no rows
     and reading it raises; the shards have them. ``partition``: it is one of a partitioned table. ``parents``: it
-    inherits or is a partition. ``secured``: it has row security. ``owner``: the role.
+    inherits or is a partition. ``secured``: it has row security. ``owner``: the role. ``indexes``: their names.
     """
 
     oid: int
@@ -82,6 +82,7 @@ class Table:
     parents: tuple[tuple[str, str], ...] = ()
     shell: bool = False
     owner: str = ""
+    indexes: tuple[str, ...] = ()
 
     def column(self, name: str) -> Column | None:
         """The column of that name."""
@@ -166,6 +167,7 @@ def _json_of(table: Table) -> dict[str, Any]:
     data["foreign_keys"] = [[list(value) if isinstance(value, tuple) else value
                              for value in (getattr(key, name) for name in _KEY)] for key in table.foreign_keys]
     data["parents"] = [list(parent) for parent in table.parents]
+    data["indexes"] = list(table.indexes)
     return data
 
 
@@ -182,4 +184,5 @@ def _table(data: Mapping[str, Any]) -> Table:
         "uniques": tuple(tuple(columns) for columns in data["uniques"]),
         "foreign_keys": tuple(key_of(key) for key in data["foreign_keys"]),
         "parents": tuple((schema, name) for schema, name in data["parents"]),
+        "indexes": tuple(data["indexes"]),
     })

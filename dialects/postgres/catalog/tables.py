@@ -63,7 +63,9 @@ TABLE_QUERIES: dict[str, str] = {
                case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) else '' end as definition,
                exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D'
                        and t.tgname <> 'shardproxy_no_write') as triggers,
-               exists (select from pg_rewrite w where w.ev_class = c.oid and w.rulename <> '_RETURN') as rules
+               exists (select from pg_rewrite w where w.ev_class = c.oid and w.rulename <> '_RETURN') as rules,
+               array(select x.relname::text from pg_index i join pg_class x on x.oid = i.indexrelid
+                     where i.indrelid = c.oid order by 1) as indexes
         from pg_class c where c.oid >= 16384 and c.relkind in ('r', 'p', 'v', 'm', 'f')""",
     # unique for all rows and at once
     "unique_indexes": """
@@ -110,7 +112,8 @@ def tables_of(rows: Rows) -> dict[str, Any]:
         Table(oid, row["nspname"], row["relname"], row["kind"], tuple(columns[oid]), keys.primary.get(oid, ()),
               tuple(keys.uniques[oid]), tuple(keys.foreign[oid]), about[oid]["definition"] or "",
               about[oid]["security_invoker"], about[oid]["triggers"], about[oid]["rules"], about[oid]["secured"],
-              about[oid]["partition"], tuple(sorted(keys.parents[oid])), oid in shells, about[oid]["owner"])
+              about[oid]["partition"], tuple(sorted(keys.parents[oid])), oid in shells, about[oid]["owner"],
+              tuple(about[oid]["indexes"]))
         for oid, row in relations.items() if oid in about]
     return Tables(tables, _functions(rows, relations)).to_json()
 
