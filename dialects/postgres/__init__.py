@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from shardproxy.dialects.base import Analysis, FactsView
+from shardproxy.dialects.distributed import Distributed
 from shardproxy.dialects.postgres.proxying import Proxying
 from shardproxy.dialects.replication import Replication
 
@@ -42,6 +43,13 @@ class Postgres(Proxying):
         from shardproxy.dialects.postgres.replication import REPLICATION
 
         return REPLICATION
+
+    @property
+    def distributed(self) -> Distributed:
+        """How transactions over several servers are finished, over asyncpg."""
+        from shardproxy.dialects.postgres.sharded.place_link import DISTRIBUTED
+
+        return DISTRIBUTED
 
     async def catalog_load(self, connection: Any, harmless: Iterable[str] = (),
                            tables: bool = False) -> dict[str, Any]:

@@ -25,12 +25,16 @@ from shardproxy.server.admin import Admin
 from shardproxy.server.background import Background, Bans, count, report
 from shardproxy.server.catalogs import Catalogs
 from shardproxy.server.control import Endpoint
+from shardproxy.server.deadlocks import Deadlocks
 from shardproxy.server.files import warn_about_files
 from shardproxy.server.http import HttpServer
+from shardproxy.server.incarnations import Incarnations
 from shardproxy.server.monitor import Monitor
 from shardproxy.server.parent_api import FromWorker
 from shardproxy.server.permits import Permits
+from shardproxy.server.place_links import PlaceLinks
 from shardproxy.server.reclaim import Reclaimer
+from shardproxy.server.recovery import Recovery
 from shardproxy.server.show_pools import limit_of
 from shardproxy.server.sockets import HTTP, Listener, open_all
 from shardproxy.server.state import State
@@ -78,6 +82,10 @@ class Supervisor:
         self._bans = Bans(self.monitor.ban)
         self.catalogs = Catalogs(config.databases, self.board, dialects.get, self.monitor, self._learned,
                                  get_logger("catalogs"))
+        self.incarnations = Incarnations(config.state_dir / "incarnations")
+        self.recovery = Recovery(self._place_links(), self.incarnations, self.workers, get_logger("recovery"))
+        self.deadlocks = Deadlocks(self._place_links(), self.workers, self.incarnations.workers,
+                                   get_logger("deadlocks"))
         self._facts: dict[str, tuple[dict[str, Any], int]] = {}
         self.state.servers_seen = self.monitor.snapshot
         self._http = HttpServer(self.state)
@@ -114,12 +122,13 @@ class Supervisor:
                 self._background.spawn(distrust_replicas(self.board, self._predecessor))
             await self.monitor.start()
             self.catalogs.start()
+            self._background.spawn(self.recovery.run())
             await self.workers.start(listeners)
             await self._replace_predecessor()
             if takeover is not None:
                 takeover.start()
             await self._http.start(listeners)
-            for task in (self.reclaimer.run(), count(self.state), report(self.state)):
+            for task in (self.reclaimer.run(), count(self.state), report(self.state), self.deadlocks.run()):
                 self._background.spawn(task)
             for listener in listeners:
                 self._announce(f"ready {listener.kind} {listener.address}")
@@ -169,6 +178,9 @@ class Supervisor:
         """What SIGTERM does: drain for at most shutdown_timeout."""
         self.shut_down(DRAIN_SERVERS, self.state.config.listen.shutdown_timeout or None)
 
+    def _place_links(self) -> PlaceLinks:
+        return PlaceLinks(lambda: self.state.config.databases, lambda: self.state.view, dialects.get)
+
     # -- takeover
 
     async def _replace_predecessor(self) -> None:
@@ -207,11 +219,13 @@ class Supervisor:
             endpoint.notify("enable", database=database, enabled=False)
         for paused in [None] if state.paused_all else sorted(state.paused):
             endpoint.notify("pause", database=paused)
+        self.recovery.introduce(index)
         endpoint.notify("topology", view=state.view.to_json())
 
     def gone(self, index: int) -> None:
         """A worker died."""
         self.permits.worker_died(index)
+        self.recovery.gone(index)
         self.state.stats.worker_gone(index)
 
     def suspect(self, database: str, server_id: str, reason: str) -> None:

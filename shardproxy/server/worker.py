@@ -42,6 +42,7 @@ from shardproxy.server.worker_operations import Operations
 from shardproxy.session.statements import Registry
 from shardproxy.topology.board_cy import Board
 from shardproxy.topology.view import TopologyView
+from shardproxy.transactions.coordination import Transactions
 
 __all__ = ["Worker", "main"]
 
@@ -68,6 +69,7 @@ class Worker(Operations):
         self.admin_database = ADMIN_DATABASE
         self.view = TopologyView(0, {})
         self.databases: dict[str, DatabaseRuntime] = {}
+        self.transactions = Transactions(lambda: self.control)
         self.links: dict[int, Any] = {}
         self.keys: dict[tuple[int, bytes], Any] = {}
         self.registry = Registry()

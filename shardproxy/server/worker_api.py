@@ -87,6 +87,25 @@ class WorkerApi(Protocol):
         wait: another worker has less than its share.
         """
 
+    async def transactions_told(self, database: str, installation: str, incarnation: str,
+                                in_doubt: list[str]) -> None:
+        """What transactions over several places of a database are named by, and places that must not be used now."""
+
+    async def distributed(self) -> list[dict[str, Any]]:
+        """Transactions with connections to places, and the names of those that are being committed.
+
+        {"database", "transaction": number or 0, "legs": [[place, process id], ...], "gid": key or ""}
+        """
+
+    async def deadlocked(self, transaction: int, detail: str) -> bool:
+        """Its statement is about to be cancelled: report a deadlock. False: it has ended."""
+
+    async def hold_commits(self, seconds: float) -> bool:
+        """Let no commit over several places begin, wait for those under way. False: not in time, nothing is held."""
+
+    async def release_commits(self) -> None:
+        """End hold_commits."""
+
     async def ping(self) -> str:
         """Anything; proves that the event loop turns."""
 
@@ -126,6 +145,15 @@ class ParentApi(Protocol):
 
     async def cancel(self, pid: int, secret_hex: str) -> bool:
         """A cancel request that belongs to another worker: pass it on."""
+
+    async def resolve(self, database: str, gid: str, places: list[str]) -> dict[str, Any]:
+        """What became of a transaction that the worker could not finish at these places; finish it as far as possible.
+
+        {"committed": true, false, or null (not known now), "left": [place, ...]}
+        """
+
+    async def forget(self, database: str, keys: list[str]) -> None:
+        """These transactions are committed everywhere: their decisions can be deleted."""
 
     async def log_event(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
         """Write a record to the parent's log."""
