@@ -36,7 +36,9 @@ cdef class Batching(Stream):
     cdef public set batch_slots
     cdef public Pool write_pool
     cdef public Py_ssize_t body
-    cdef Py_ssize_t batch_size
+    cdef public Py_ssize_t batch_size
+    cdef public int sharded
+    cdef public object taker
     cdef public bint reads_elsewhere
     cdef Py_ssize_t work(self, const unsigned char* data, Py_ssize_t n) except -2
     cdef Py_ssize_t scan(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2

@@ -101,12 +101,16 @@ class Batching(Stream):
         self.discarding = 0
         self.reads_elsewhere = False
         self.write_pool = None
+        self.sharded = 0  # 1: the session decides where each batch goes; 2: it is in the middle of a pipeline
+        self.taker = None  # called when bytes came while busy
 
     def process(self, data, n):
         if self.busy or len(self.inbox) > 0 or self.pumping:
             append(self.inbox, data, 0, n)
             if len(self.inbox) > OUT_HIGH and self.busy:
                 self.pause_reading()
+            if self.taker is not None:
+                self.taker()
             if not self.busy and not self.pumping:
                 self.resume()
             return 0
@@ -164,6 +168,8 @@ class Batching(Stream):
         end: cython.Py_ssize_t
         t: cython.int
         only_closes: cython.bint = not self.in_block  # a portal of a transaction is the server's to close
+        if self.sharded == 2:
+            only_closes = False
         self.new_batch()
         while n - pos >= 5:
             t = data[pos]
@@ -172,7 +178,7 @@ class Batching(Stream):
                 self.session.violation(t, end - pos)
                 return n
             if end > n:
-                if n - start > BATCH_MAX and t != QUERY and t != PARSE:
+                if n - start > BATCH_MAX and t != QUERY and t != PARSE and not self.sharded:
                     self.unproven()  # too long to wait for its end: the primary serves anything
                     self.batch_size = 0
                     return start
@@ -213,7 +219,10 @@ class Batching(Stream):
                 only_closes = False
                 self.scan_one(t, data, pos, end, n)
             pos = end
-            if pos - start > BATCH_MAX:
+            if pos - start > MESSAGE_MAX:
+                self.session.violation(t, end - pos)
+                return n
+            if pos - start > BATCH_MAX and not self.sharded:
                 self.unproven()
                 self.batch_size = 0
                 return start

@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +18,10 @@ from typing import Any
 from shardproxy.dialects.postgres.probe import sync_sql
 from shardproxy.dialects.postgres.server_link_cy import CLIENT, IDLE
 from shardproxy.errors import ServerError
+from shardproxy.router import flags as f
 
 from .errors import PgError
-from .legs import Leg
+from .legs import NO_BIND, Bind, Leg
 
 __all__ = ["Transaction"]
 
@@ -63,7 +65,7 @@ class Transaction:
         self.database = session.database
         self.legs: dict[str, Leg] = {}
         self.begin = ""
-        self.log: list[str] = []
+        self.log: list[tuple[bytes, Bind]] = []
         self.atomic = False
         self.failed = False
 
@@ -168,9 +170,40 @@ class Transaction:
                 return server
 
     async def _begin(self, leg: Leg) -> None:
-        text = "; ".join([self.begin or BEGIN, *self.log]) if self.in_block else BEGIN
-        await leg.run(text)
+        await leg.run(self.begin or BEGIN)
         leg.in_block = True
+        for text, bind in self.log:
+            await self._repeat(leg, text, bind)
+
+    @staticmethod
+    async def _repeat(leg: Leg, text: bytes, bind: Bind) -> None:
+        if bind is NO_BIND or not bind.values:
+            await leg.run(text)
+        else:
+            await leg.rows(text, bind).done()
+
+    async def attach(self) -> Leg:
+        """The leg at the coordinator, on a connection that is the client's own from now on."""
+        if self.home is None:
+            leg = await self.leg("")
+            server = leg.server
+            link = self.link
+            link.server = server
+            server.client = server.owner = link
+            server.last_client = link.id
+            server.session_mode = link.session_mode
+            server.mode = CLIENT
+            server.failed = server.holding = False
+            link.session.announce(server)
+        return await self.leg("")
+
+    def back_to(self, savepoint: str) -> None:
+        """ROLLBACK TO: what was said after the savepoint is not said to legs that join later."""
+        wanted = re.compile(rb"(?is)^\W*savepoint\s+" + re.escape(savepoint.encode()) + rb"\W*$")
+        for number in range(len(self.log) - 1, -1, -1):
+            if wanted.match(self.log[number][0]):
+                del self.log[number + 1 :]
+                return
 
     # -- writing
 
@@ -199,13 +232,11 @@ class Transaction:
 
     # -- statements that concern every leg
 
-    async def everywhere(self, sql: str, note: bool = True) -> None:
-        """Run a statement on every leg but home, where it has run; ``note``: and on those that join later."""
-        if note:
-            self.log.append(sql)
+    async def everywhere(self, text: bytes, bind: Bind) -> None:
+        """Run a statement on every leg but the coordinator's, where it has run."""
         for leg in self.legs.values():
-            if leg.server is not self.home and leg.in_block:
-                await leg.run(sql)
+            if leg.place and leg.in_block:
+                await self._repeat(leg, text, bind)
 
     # -- the end
 
@@ -214,6 +245,10 @@ class Transaction:
         from .two_phase import commit as commit_all
 
         legs = [leg for leg in self.legs.values() if leg.in_block]
+        for leg in legs:
+            if leg.server is self.home:     # what the relay sent there counts, too
+                leg.wrote = leg.wrote or leg.server.wrote
+                leg.temporary = leg.temporary or leg.server.pins is not None or bool(leg.server.flags & f.PROBE)
         if commit and not self.failed and not any(leg.aborted for leg in legs):
             try:
                 await commit_all(self, legs)

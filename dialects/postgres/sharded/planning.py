@@ -1,0 +1,128 @@
+"""Plans of one database in one worker: made once for a text, kept while the layout and the catalog stay the same.
+
+Invariants:
+* A text that names nothing sharded is ``plain``: names come from the digest, so all texts of one digest are alike.
+* The cache is bounded in number and bytes; a plan made from an older layout or catalog is never used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+
+from shardproxy.catalog.tables import Tables
+from shardproxy.dialects.postgres.sql.sharding import KNOWLEDGE
+from shardproxy.planner.plan import Plan, Refusal
+from shardproxy.planner.queries import plan_query
+from shardproxy.planner.writes import plan_write
+from shardproxy.router import flags as f
+from shardproxy.topology.layout import Layout
+
+__all__ = ["Planned", "Sharding"]
+
+PLANS_MAX, PLAN_BYTES_MAX = 2000, 16 * 1024 * 1024
+TEXT_MAX = 1024 * 1024
+WORDS = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
+EVERYWHERE = frozenset("""CREATE ALTER DROP TRUNCATE COMMENT GRANT REVOKE VACUUM ANALYZE REINDEX LOCK REFRESH CLUSTER
+    SECURITY REASSIGN IMPORT PREPARE EXECUTE DEALLOCATE""".split())  # noqa: SIM905
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan and the kind of its statement."""
+
+    plan: Plan
+    kind: str
+
+
+class Sharding:
+    """What is sharded in one database. ``set`` whenever the layout or the facts are new."""
+
+    def __init__(self) -> None:
+        self.layout: Layout = None  # type: ignore[assignment]  # set before the first session
+        self.tables = Tables(())
+        self.generation = 0
+        self._names: frozenset[str] = frozenset()
+        self._plans: OrderedDict[tuple[bytes, tuple[str, ...]], Planned] = OrderedDict()
+        self._bytes = 0
+
+    def set(self, layout: Layout, tables: Tables) -> None:
+        """Plan by these from now on."""
+        self.layout, self.tables = layout, tables
+        self.generation += 1
+        self._plans.clear()
+        self._bytes = 0
+        names = {table.name for table in layout.tables()}
+        shells = {table.name for table in tables if table.shell}
+        for table in tables:
+            if table.kind in "vm" and names.union(shells) & _words(table.definition):
+                names.add(table.name)
+        grown = True
+        while grown:                        # views on views
+            more = {table.name for table in tables if table.kind == "v" and names & _words(table.definition)}
+            grown = not more <= names
+            names |= more
+        self._names = frozenset(names | shells | tables.touching(names | shells))
+
+    # -- statements
+
+    def plain(self, route: Any) -> bool:
+        """Whether the statements of this route name nothing sharded and change nothing that all places have."""
+        known = route.sharding
+        if known is not None and known[0] == self.generation:
+            return bool(known[1])
+        found = self._plain(route)
+        route.sharding = (self.generation, found)
+        return found
+
+    def _plain(self, route: Any) -> bool:
+        if route.flags & f.UNPARSED and not route.digest:
+            return False
+        text = route.digest
+        if not text or 'u&"' in text.lower():
+            return False
+        kinds = set(re.findall(r"(?:^|;)\s*(\w+)", text.upper()))
+        if kinds & EVERYWHERE or route.kind in EVERYWHERE:
+            return False
+        return not self._names & _words(text)
+
+    def plan(self, text: bytes, route: Any, search_path: tuple[str, ...]) -> Planned:
+        """The plan of one statement that is a query or changes rows."""
+        key = (text, search_path)
+        found = self._plans.get(key)
+        if found is not None:
+            self._plans.move_to_end(key)
+            return found
+        found = Planned(self._make(text, route, search_path), route.kind)
+        if len(text) <= 64 * 1024:
+            self._plans[key] = found
+            self._bytes += len(text)
+            while len(self._plans) > PLANS_MAX or self._bytes > PLAN_BYTES_MAX:
+                self._bytes -= len(self._plans.popitem(last=False)[0][0])
+        return found
+
+    def _make(self, raw: bytes, route: Any, search_path: tuple[str, ...]) -> Plan:
+        if len(raw) > TEXT_MAX and route.kind != "INSERT":
+            return Refusal("the statement is too long to be planned over several servers")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            return Refusal("the statement is not UTF-8", "set client_encoding to UTF8")
+        try:
+            tree = sqlglot.parse_one(text, dialect="postgres")
+        except Exception as error:          # sqlglot's errors, and what its parser trips over
+            first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            return Refusal(f"the statement could not be understood for planning over several servers: {first}",
+                           "name one shard with a hint: /* shardproxy: shard=NAME */")
+        if isinstance(tree, exp.Query):
+            return plan_query(text, tree, self.layout, self.tables, search_path, KNOWLEDGE)
+        return plan_write(text, tree, self.layout, self.tables, search_path, KNOWLEDGE)
+
+
+def _words(text: str) -> set[str]:
+    return {(quoted.replace('""', '"') if quoted else plain.lower()) for quoted, plain in WORDS.findall(text)}
