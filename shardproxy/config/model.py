@@ -58,7 +58,9 @@ class Config(Settings):
     topology: Name | None = setting(
         None,
         'Where the proxy keeps what it must remember over restarts: "file:FOLDER". Default: beside the '
-        'configuration file, with its name and ".topology".', restart=True)
+        'configuration file, with its name and ".topology". "database": there too, but who owns which slots is kept in '
+        'the schema shardproxy of the primary of the default keyspace, so that several proxies can share it.',
+        restart=True)
     listen: Listen = setting(Listen(), "Where clients and operators reach the proxy.")
     auth: Auth = setting(Auth(), "Who may log in.")
     pool: Pool = setting(Pool(), "Server connections.")
@@ -89,9 +91,9 @@ class Config(Settings):
     @property
     def state_dir(self) -> Path:
         """Folder of what must outlive a restart (topology, highest timeline written to)."""
-        if self.topology is None:
+        if self.topology in (None, "database"):
             return self._source.with_suffix(".topology")
-        return self._source.parent / self.topology.removeprefix("file:")
+        return self._source.parent / (self.topology or "").removeprefix("file:")
 
     def database_for(self, name: str) -> Database | None:
         """The database a client asked for; ``"*"`` stands in for names that have no entry."""
