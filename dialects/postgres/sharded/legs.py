@@ -126,7 +126,7 @@ class Rows:
 
 
 class Leg:
-    """See the module. ``place``: where; ``wrote``, ``temporary`` (made temporary objects), ``in_block`` (BEGIN sent)."""
+    """See the module. ``temporary``: it made temporary objects; ``in_block``: BEGIN was sent."""
 
     def __init__(self, place: str, runtime: Any, server: Any) -> None:
         self.place, self.runtime, self.server = place, runtime, server

@@ -113,15 +113,17 @@ class Sharding:
             text = raw.decode()
         except UnicodeDecodeError:
             return Refusal("the statement is not UTF-8", "set client_encoding to UTF8")
-        try:
-            tree = sqlglot.parse_one(text, dialect="postgres")
-        except Exception as error:          # sqlglot's errors, and what its parser trips over
-            first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            return Refusal(f"the statement could not be understood for planning over several servers: {first}",
-                           "name one shard with a hint: /* shardproxy: shard=NAME */")
-        if isinstance(tree, exp.Query):
-            return plan_query(text, tree, self.layout, self.tables, search_path, KNOWLEDGE)
-        return plan_write(text, tree, self.layout, self.tables, search_path, KNOWLEDGE)
+        if route.kind == "SELECT":
+            return plan_query(text, _tree(text), self.layout, self.tables, search_path, KNOWLEDGE)
+        return plan_write(text, None, self.layout, self.tables, search_path, KNOWLEDGE)
+
+
+def _tree(text: str) -> exp.Expression | None:
+    """Another reading of the text; None: sqlglot does not understand it."""
+    try:
+        return sqlglot.parse_one(text, dialect="postgres")
+    except Exception:           # its own errors, and what its parser trips over
+        return None
 
 
 def _words(text: str) -> set[str]:

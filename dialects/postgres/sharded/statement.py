@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from shardproxy.catalog.tables import Tables
 from shardproxy.planner.plan import KeyValue, ShardFilter, Value

@@ -20,13 +20,14 @@ from shardproxy.dialects.postgres.server_link_cy import CLIENT, IDLE
 from shardproxy.errors import ServerError
 from shardproxy.router import flags as f
 
-from .errors import PgError
+from .errors import PgError, refused
 from .legs import NO_BIND, Bind, Leg
 
 __all__ = ["Transaction"]
 
 OUTSIDE, IN_BLOCK, ABORTED = 0x49, 0x54, 0x45
 BEGIN = "BEGIN"
+ISOLATED = re.compile(r"(?i)repeatable\s+read|serializable")
 
 
 class Waiter:
@@ -103,6 +104,7 @@ class Transaction:
         if leg is not None and leg.server.closed:
             raise PgError.of("08006", f"the connection to {place or 'the coordinator'} was lost")
         if leg is None:
+            self._check_isolation(place)
             leg = self.legs[place] = await self._open(place)
         if (self.in_block or self.atomic) and not leg.in_block:
             await self._begin(leg)
@@ -124,6 +126,17 @@ class Transaction:
         for leg in self.legs.values():
             if not leg.in_block:
                 await self._begin(leg)
+
+    def _check_isolation(self, place: str) -> None:
+        """There is no snapshot over several servers: who asks for one is refused, unless told otherwise."""
+        others = [one for one in self.legs if one and one != place]
+        if not place or not others or not self.in_block or self.database.entry.isolation == "per_shard":
+            return
+        said = " ".join([self.begin, *(text.decode("utf-8", "replace") for text, _ in self.log)])
+        default = self.link.settings.values.get("default_transaction_isolation", "")
+        if ISOLATED.search(said) or (ISOLATED.search(default) and not re.search(r"(?i)read\s+committed", said)):
+            raise refused("a REPEATABLE READ or SERIALIZABLE transaction over several shards",
+                          'There is no snapshot over several servers. Use READ COMMITTED, or isolation = "per_shard".')
 
     async def _open(self, place: str) -> Leg:
         runtime = self.runtime(place)
@@ -218,7 +231,7 @@ class Transaction:
     def publish(self) -> None:
         """Mark what was written, before the client hears of it."""
         for leg in self.legs.values():
-            if leg.server.write_slots and leg.server is not self.home:
+            if leg.server.write_slots and leg.server.status == OUTSIDE:
                 leg.server.events.publish(leg.server)
                 self.link.wrote_ns = time.monotonic_ns()
 
