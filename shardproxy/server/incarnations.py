@@ -28,7 +28,7 @@ class Incarnations:
 
     def open(self) -> None:
         """Hold the lock of this process from now on."""
-        if self._folder is None:
+        if self._folder is None or self._lock >= 0:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self._folder / self.own, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -85,7 +85,6 @@ class Recovery:
 
     async def run(self) -> None:
         """Look at all databases, every few seconds and when something happened."""
-        self._incarnations.open()
         try:
             while True:
                 self._wake.clear()
@@ -101,9 +100,12 @@ class Recovery:
 
     async def round(self) -> None:
         """Look at all databases once."""
-        ended = self._incarnations.ended()
         names = self._links.sharded()
         self._known = {name: self._known.get(name, _Known()) for name in names}
+        if not names:
+            return
+        self._incarnations.open()
+        ended = self._incarnations.ended()
         done = await asyncio.gather(*(self._database(name, ended) for name in names))
         if all(done):
             self._incarnations.forget(ended)
