@@ -33,7 +33,7 @@ cdef class Key:
     cdef bint is_word(self, const unsigned char* p, const unsigned char* word, Py_ssize_t size) noexcept
     @cython.locals(negative=bint, first=Py_ssize_t, exponent=int64_t, i=Py_ssize_t, point=Py_ssize_t, c="unsigned char")
     cdef int numeric_text(self, const unsigned char* p) except -1
-    @cython.locals(groups=int, weight=int, sign=int, i=int, group=int, exponent=int64_t, first=Py_ssize_t)
+    @cython.locals(groups=int, weight=int, sign=int, _=int, group=int, exponent=int64_t, first=Py_ssize_t)
     cdef int numeric_binary(self, const unsigned char* p) except -1
     @cython.locals(i=int)
     cdef int begin_number(self, int64_t exponent) except -1

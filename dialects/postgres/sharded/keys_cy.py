@@ -294,7 +294,7 @@ class Key:
         self.need(4 * groups + 16)
         exponent = 4 * (weight + 1)
         self.begin_number(exponent)
-        for i in range(groups):
+        for _ in range(groups):
             group = p[self.at] * 256 + p[self.at + 1]
             self.at += 2
             if self.size == first + 5 and group < 1000:         # zeros before the first digit
@@ -368,6 +368,7 @@ class Key:
         if self.end - self.at not in (4, 8):
             self.bad = True
             return 0
+        number = 0.0
         if cython.compiled:
             bits = 0
             for i in range(self.end - self.at):
@@ -387,6 +388,7 @@ class Key:
         self.need(8)
         if number == 0:
             number = 0.0                            # minus zero is zero
+        bits = 0
         if cython.compiled:
             memcpy(cython.address(bits), cython.address(number), 8)
         else:
@@ -550,7 +552,7 @@ class Key:
                 end -= 1
         self.need(end - self.at + 1)
         if cython.compiled:
-            memcpy(self.data + self.size, p + self.at, end - self.at)
+            memcpy(cython.address(self.data[self.size]), p + self.at, end - self.at)
         else:
             self.data[self.size:self.size + end - self.at] = p[self.at:end]
         self.size += end - self.at

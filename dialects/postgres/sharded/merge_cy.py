@@ -29,7 +29,7 @@ _SORTS_MAX = SORTS_MAX
 
 
 class Run:
-    """One server's rows: a chunk ``data``, the next row at ``at`` with its ``key``; its visible part ends at ``cut``."""
+    """One server's rows: the chunk ``data``, the next row at ``at`` and its ``key``; ``cut``: its visible end."""
 
     def __init__(self, index):
         self.index = index
