@@ -130,7 +130,7 @@ class Differ:
         return report
 
     async def case(self, count: int, mode: str, case: Case) -> Report:
-        """One case: its statements up to the first that is refused or wrong, then the tables."""
+        """One case: its statements (if it writes, up to the first that is refused or wrong), then the tables."""
         report = Report()
         system = self.deployment.systems[count]
         right, rows = await self._plain(case, mode)
@@ -139,11 +139,10 @@ class Differ:
             where = (f"{case.name} [{mode}, N={count}]", statement.text)
             if other.error == REFUSED and one.error != REFUSED:
                 report.refused.append((*where, other.message))
-                break
-            if problem := compare(statement, one, other):
+            elif problem := compare(statement, one, other):
                 report.wrong.append((*where, problem))
-                break
-            report.equal += 1
+            else:
+                report.equal += 1
         if not case.reads:
             if not report.refused and not report.wrong:
                 name = f"{case.name} [{mode}, N={count}]"
@@ -176,14 +175,14 @@ class Differ:
             yield Asker(client, mode, Encoder(helper))
 
     async def _answers(self, system: System, case: Case, mode: str, right: Sequence[Answer] | None) -> list[Answer]:
-        """Answers to the statements; on a system under test up to the first that is not like the right one."""
+        """Answers to the statements; of a case that writes, up to the first that is not like the right one."""
         found: list[Answer] = []
         async with self._session(system, mode) as asker:
             for number, statement in enumerate(case.statements):
                 found.append(await asker.ask(statement))
                 if found[-1].lost:
                     break
-                if right is not None and compare(statement, right[number], found[-1]):
+                if right is not None and not case.reads and compare(statement, right[number], found[-1]):
                     break
         return found
 
