@@ -347,6 +347,10 @@ class Recovery:
 
     # -- the console
 
+    def databases(self) -> list[str]:
+        """Databases that are sharded."""
+        return list(self._known)
+
     def in_doubt(self) -> list[InDoubt]:
         """Participants whose transaction could not be finished yet."""
         return [one for known in self._known.values() for one in known.shown]

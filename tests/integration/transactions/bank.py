@@ -43,8 +43,8 @@ class Killed(BaseException):
 class Fault:
     """Strikes at the command with number `at` of a commit.
 
-    ``when``: "before" it is sent, after it is "sent", after it is "answered". ``kill``: the whole process; else that one
-    connection is cut (or ``down``: and its place cannot be reached until it is repaired).
+    ``when``: "before" it is sent, after it is "sent", after it is "answered". ``kill``: the whole process; else that
+    one connection is cut (``down``: and its place cannot be reached until it is repaired).
     """
 
     at: int = -1
