@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["Lexeme", "Unreadable", "close_of", "find", "lex", "name_at", "quote", "quoted", "split", "strip", "word"]
+__all__ = ["Lexeme", "Unreadable", "close_of", "find", "is_op", "lex", "name_at", "quote", "quoted", "split", "strip",
+           "word"]
 
 
 class Unreadable(Exception):
@@ -19,7 +20,7 @@ class Unreadable(Exception):
 
 
 class Lexeme(NamedTuple):
-    """``kind``: word, quoted, string, number, param, op, other. ``text``: folded name, value of a string, else as is."""
+    """``kind``: word, quoted, string, number, param, op, other. ``text``: folded name, value of a string, or as is."""
 
     kind: str
     text: str
@@ -86,8 +87,10 @@ def _lexeme(kind: str, match: re.Match[str], start: int, end: int) -> Lexeme:
         return Lexeme(kind, cut(_fold(text)), start, end)
     if kind == "quoted":
         return Lexeme(kind, cut(text[1:-1].replace('""', '"')), start, end)
-    if kind == "string":
+    if kind == "string" and "\\" not in text:            # else its value depends on standard_conforming_strings
         return Lexeme(kind, text[1:-1].replace("''", "'"), start, end)
+    if kind == "string":
+        return Lexeme("other", text, start, end)
     if kind == "escape":
         return Lexeme("string", _unescape(text[2:-1]), start, end)
     if kind == "dollar":

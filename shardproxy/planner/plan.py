@@ -11,15 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["COORDINATOR", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom", "InsertRow", "InsertRows", "KeyValue",
-           "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal", "Scatter", "Select", "ShardFilter",
-           "Single", "SortKey", "Value", "Write", "WriteBack", "places_of"]
+__all__ = ["COORDINATOR", "NOW", "STATEMENT_NOW", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom", "InsertRow",
+           "InsertRows", "KeyValue", "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal", "Scatter",
+           "Select", "ShardFilter", "Single", "SortKey", "Value", "Write", "WriteBack", "places_of"]
 
 Place = str
 COORDINATOR: Place = ""
 
 Parts = tuple[bytes | int, ...]
-"""A text with holes: an integer is the number of a ``Pull``, filled with the name of its temporary table."""
+"""A text with holes: an integer is the number of a ``Pull``, filled with the name of its temporary table.
+
+``NOW`` and ``STATEMENT_NOW`` are holes for the time of the transaction and of the statement, as typed literals: one
+value for all servers."""
+
+NOW, STATEMENT_NOW = -1, -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +159,22 @@ class Select:
 @dataclass(frozen=True, slots=True)
 class Push:
     """A write whose every row is changed where it lives: ``text`` on each shard of ``filter``; counts are summed, rows
-    of RETURNING concatenated. ``text`` None: as it came."""
+    of RETURNING concatenated. ``text`` None: as it came; its holes are clocks."""
 
     filter: ShardFilter
-    text: bytes | None = None
+    text: Parts | None = None
     kind: str = "UPDATE"
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A write to reference tables: at every shard of the keyspace and the coordinator; one copy's count and rows."""
+    """A write to reference tables: at every shard of the keyspace and the coordinator; one copy's count and rows.
+    ``text`` None: as it came; its holes are clocks."""
 
     keyspace: str
     kind: str = "UPDATE"
+    text: Parts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +199,7 @@ class InsertRows:
     keyspace: str
     head: bytes
     rows: tuple[InsertRow, ...]
-    tail: bytes
+    tail: Parts
     added: tuple[tuple[str, str], ...] = ()
     returning: bool = False
     conflict: bool = False
@@ -212,7 +219,7 @@ class InsertFrom:
     pulls: tuple[Pull, ...]
     stage: Parts
     columns: tuple[str, ...]
-    tail: bytes = b""
+    tail: Parts = ()
     returning: bool = False
     conflict: bool = False
 
@@ -242,22 +249,30 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class CopyIn:
-    """COPY table FROM STDIN, split by key. ``columns``: as the data has them. ``options``: by lower-case name."""
+    """COPY table FROM STDIN, split by key, or to every copy of a reference table (without ``split``).
+
+    ``columns``: as the data has them. ``options``: by lower-case name. ``text``: the options and WHERE as SQL.
+    ``added``: columns whose defaults the coordinator evaluates for every row, with the expressions.
+    """
 
     table: tuple[str, str]
     keyspace: str
     columns: tuple[str, ...]
     options: Mapping[str, str] = field(default_factory=dict)
+    text: bytes = b""
+    added: tuple[tuple[str, str], ...] = ()
+    split: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class CopyOut:
-    """COPY ... TO STDOUT of a sharded table: concatenated. A query is gathered: ``query`` is its plan, ``options`` the
-    text from TO on."""
+    """COPY ... TO STDOUT: what the shards of ``filter`` give is concatenated, one header and one trailer kept.
+    ``text``: for the first shard; ``rest``: for the others. ``query``: it is gathered instead, and is a COPY itself."""
 
-    filter: ShardFilter
+    filter: ShardFilter | None
     text: bytes
-    options: Mapping[str, str] = field(default_factory=dict)
+    rest: bytes = b""
+    binary: bool = False
     query: Gather | None = None
 
 
