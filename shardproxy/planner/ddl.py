@@ -54,7 +54,8 @@ class DdlPlan:
     @property
     def places(self) -> tuple[Place, ...]:
         """All places, the coordinator first."""
-        return tuple(sorted({place for step in self.steps for place in step.places}, key=lambda place: place != ""))
+        found = dict.fromkeys(place for step in self.steps for place in step.places)
+        return tuple(sorted(found, key=lambda place: place != COORDINATOR))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ begin
         using errcode = 'object_not_in_prerequisite_state', hint = 'Write it through shardproxy.';
 end $$;
 create or replace function shardproxy.open_shell(shell regclass) returns void
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+    language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
 declare child regclass;
 begin {_ALLOWED}
     execute format('lock table only %s in access exclusive mode', shell);
@@ -56,7 +56,7 @@ begin {_ALLOWED}
     end loop;
 end $$;
 create or replace function shardproxy.close_shell(shell regclass) returns void
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+    language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
 declare
     filled boolean;
     child text := format('shardproxy.%I', 'shell_' || shell::oid);
@@ -95,13 +95,13 @@ def _literal(schema: str, name: str) -> str:
 
 
 def open_sql(schema: str, name: str) -> str:
-    """Makes a shell an ordinary empty table until ``close_sql``, in one transaction. By its owner."""
-    return f"SELECT shardproxy.open_shell({_literal(schema, name)}::regclass)"
+    """Makes a shell, if it is there, an ordinary empty table until ``close_sql``, in one transaction. By its owner."""
+    return f"SELECT shardproxy.open_shell(pg_catalog.to_regclass({_literal(schema, name)}))"
 
 
 def close_sql(schema: str, name: str) -> str:
     """Makes a table without rows a shell (again). By its owner, in the transaction that made it or opened it."""
-    return f"SELECT shardproxy.close_shell({_literal(schema, name)}::regclass)"
+    return f"SELECT shardproxy.close_shell(pg_catalog.to_regclass({_literal(schema, name)}))"
 
 
 def shell_sql(schema: str, table: str) -> list[str]:

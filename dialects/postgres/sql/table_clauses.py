@@ -279,8 +279,6 @@ def _alter(cursor: Cursor) -> Clause:
     name = cursor.part()
     if cursor.take("type") or cursor.take("set", "data", "type"):
         return Clause("type", (name,))
-    if cursor.word() == "add" or (cursor.word() == "set" and cursor.word(1) == "expression"):
-        return Clause("column_changed", (name,), words=frozenset(token.text for token in cursor.tokens))
     return Clause("other", (name,))
 
 
