@@ -76,12 +76,6 @@ class Proxying:
         link.session = Session(link, database, user, server_user, EMPTY, registry)
         return link.session
 
-    def new_sharding(self) -> Any:
-        """What is sharded in a database, and the plans made for it."""
-        from .sharded.planning import Sharding
-
-        return Sharding()
-
     async def connect(self, pump: Any, address: Any, user: str, database: str, credential: Any, tls: Any) -> Any:
         """A server connection; see ``connect.connect``."""
         from .connect import connect

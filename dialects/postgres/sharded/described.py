@@ -33,7 +33,7 @@ class Described:
 
 async def describe(session: Any, text: bytes, types: tuple[int, ...], route: Any) -> Described:
     """Ask, or remember. Raises PgError as PostgreSQL would at Parse."""
-    known: OrderedDict[Any, Described] = session.database.described
+    known: OrderedDict[Any, Described] = session.places.sharding.described
     key = (text, types, session.search_path, session.link.router.generation)
     found = known.get(key)
     if found is not None:

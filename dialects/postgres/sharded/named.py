@@ -20,7 +20,7 @@ __all__ = ["run_named"]
 
 async def run_named(runner: Any, route: Any, statement: Statement, out: Output) -> None:
     """See the module."""
-    sharding = runner.session.database.sharding
+    sharding = runner.session.places.sharding
     if sharding.plain(route):
         await runner.at_coordinator(route, statement, out)
     elif route.kind == "DECLARE":
@@ -53,7 +53,7 @@ async def _declare(runner: Any, route: Any, statement: Statement, out: Output) -
         await runner.at_coordinator(route, statement, out)      # it says that a cursor needs a block
         return
     raw = query.encode("utf-8", "surrogateescape")
-    plan = runner.session.database.sharding.gathered(raw, runner.link.router.route(raw), statement.search_path)
+    plan = runner.session.places.sharding.gathered(raw, runner.link.router.route(raw), statement.search_path)
     if isinstance(plan, Refusal):
         raise refused(plan.construct, plan.hint, plan.sqlstate)
     if isinstance(plan, Single):

@@ -16,7 +16,7 @@ from shardproxy.router import flags as f
 from .errors import PgError
 from .legs import Bind
 from .messages import BindMessage, read_bind, read_parse
-from .planning import Planned
+from .planning import Planned, Sharding, sharding_of
 from .statement import Statement
 
 __all__ = ["COORDINATOR_ONLY", "Places"]
@@ -33,7 +33,12 @@ class Places:
     def __init__(self, session: Any) -> None:
         self.session = session
         self.link = session.link
-        self.sharding = session.database.sharding
+        self.database = session.database
+
+    @property
+    def sharding(self) -> Sharding:
+        """What is sharded, and the plans."""
+        return sharding_of(self.database)
 
     # -- names
 

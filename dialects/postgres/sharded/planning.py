@@ -17,13 +17,13 @@ from sqlglot import exp
 
 from shardproxy.catalog.tables import Tables
 from shardproxy.dialects.postgres.sql.sharding import KNOWLEDGE
-from shardproxy.planner.plan import Plan, Refusal
+from shardproxy.planner.plan import Plan, Refusal, Scatter, Select
 from shardproxy.planner.queries import plan_query
 from shardproxy.planner.writes import plan_write
 from shardproxy.router import flags as f
 from shardproxy.topology.layout import Layout
 
-__all__ = ["Planned", "Sharding"]
+__all__ = ["Planned", "Sharding", "sharding_of"]
 
 PLANS_MAX, PLAN_BYTES_MAX = 2000, 16 * 1024 * 1024
 TEXT_MAX = 1024 * 1024
@@ -40,6 +40,14 @@ class Planned:
     kind: str
 
 
+def sharding_of(database: Any) -> Sharding:
+    """Of a database of a worker."""
+    if database.sharding is None:
+        database.sharding = Sharding()
+    found: Sharding = database.sharding.refresh(database)
+    return found
+
+
 class Sharding:
     """What is sharded in one database. ``set`` whenever the layout or the facts are new."""
 
@@ -47,6 +55,8 @@ class Sharding:
         self.layout: Layout = None  # type: ignore[assignment]  # set before the first session
         self.tables = Tables(())
         self.generation = 0
+        self.described: OrderedDict[Any, Any] = OrderedDict()
+        self._facts: Any = self
         self._names: frozenset[str] = frozenset()
         self._plans: OrderedDict[tuple[bytes, tuple[str, ...]], Planned] = OrderedDict()
         self._bytes = 0
@@ -68,6 +78,15 @@ class Sharding:
             grown = not more <= names
             names |= more
         self._names = frozenset(names | shells | tables.touching(names | shells))
+
+    def refresh(self, database: Any) -> Sharding:
+        """Plan by what the database knows now."""
+        facts = database.router.facts
+        if self.layout is not database.layout or self._facts is not facts:
+            self._facts = facts
+            tables = getattr(facts, "tables", None)
+            self.set(database.layout, tables if tables is not None else Tables(()))
+        return self
 
     # -- statements
 
@@ -105,6 +124,16 @@ class Sharding:
             while len(self._plans) > PLANS_MAX or self._bytes > PLAN_BYTES_MAX:
                 self._bytes -= len(self._plans.popitem(last=False)[0][0])
         return found
+
+    def gathered(self, text: bytes, route: Any, search_path: tuple[str, ...]) -> Plan:
+        """The plan of a query whose rows the coordinator must have: for a cursor."""
+        plan = self.plan(text, route, search_path).plan
+        if not isinstance(plan, Select):
+            return plan
+        spread = plan.spread
+        if isinstance(spread, Scatter):
+            return Refusal("a cursor over this query") if spread.otherwise is None else spread.otherwise
+        return spread
 
     def _make(self, raw: bytes, route: Any, search_path: tuple[str, ...]) -> Plan:
         if len(raw) > TEXT_MAX and route.kind != "INSERT":

@@ -134,9 +134,10 @@ class StatementRunner:
         self.may_run(route)
         route.hits += 1
         self.link.last_route = route
-        statement = Statement(text, self.session.database.sharding.layout, self.session.database.sharding.tables,
-                              bind, formats, flags=route.flags, write_slots=route.write_slots,
-                              read_slots=route.read_slots, simple=simple, search_path=self.session.search_path)
+        sharding = self.session.places.sharding
+        statement = Statement(text, sharding.layout, sharding.tables, bind, formats, flags=route.flags,
+                              write_slots=route.write_slots, read_slots=route.read_slots, simple=simple,
+                              search_path=self.session.search_path)
         try:
             await self._dispatch(route, statement, out)
         finally:
@@ -160,7 +161,7 @@ class StatementRunner:
             from .explain import run_explain
 
             await run_explain(self.session, statement, out)
-        elif route.kind in PLANNED and not self.session.database.sharding.plain(route):
+        elif route.kind in PLANNED and not self.session.places.sharding.plain(route):
             await self._planned(route, statement, out)
         elif route.kind in ("DECLARE", "PREPARE", "EXECUTE"):
             from .named import run_named
@@ -231,7 +232,7 @@ class StatementRunner:
     # -- plans
 
     async def _planned(self, route: Any, statement: Statement, out: Output) -> None:
-        planned = self.session.database.sharding.plan(statement.text, route, statement.search_path)
+        planned = self.session.places.sharding.plan(statement.text, route, statement.search_path)
         await self.carry_out(planned.plan, route, statement, out)
 
     async def carry_out(self, plan: Any, route: Any, statement: Statement, out: Output) -> None:
