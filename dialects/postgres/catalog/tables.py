@@ -45,7 +45,8 @@ TABLE_QUERIES: dict[str, str] = {
                     else coalesce(k.collprovider = 'c' and k.collcollate in {_BYTEWISE}
                          or to_jsonb(k)->>'collprovider' = 'b', false) end as bytewise,
                coalesce(k.collisdeterministic, true) as deterministic, a.attnotnull as not_null,
-               pg_get_expr(d.adbin, d.adrelid) as "default", a.attidentity::text as identity,
+               coalesce(pg_get_expr(d.adbin, d.adrelid), case when t.typtype = 'd' and a.attidentity = '' then
+                        pg_get_expr(t.typdefaultbin, 0) end) as "default", a.attidentity::text as identity,
                a.attgenerated <> '' as generated,
                case when c.relkind in ('r', 'p') then
                    coalesce(pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname), '')

@@ -59,7 +59,7 @@ async def _is_made(connection: Any, mark: str, coordinator: bool) -> bool:
         select obj_description(n.oid, 'pg_namespace') as mark,
                to_regclass('shardproxy.decisions') is not null as decisions,
                to_regprocedure('shardproxy.decide(text, text)') is not null as decide,
-               to_regprocedure('shardproxy.close_shell(regclass)') is not null as shells
+               to_regprocedure('shardproxy.next_identity(regclass, text)') is not null as shells
         from pg_namespace n where n.nspname = 'shardproxy'""")
     if found is None or found["mark"] not in (mark, f"{mark} coordinator"):
         return False

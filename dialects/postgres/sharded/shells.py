@@ -79,8 +79,19 @@ begin {_ALLOWED}
         execute format('alter table %s enable always trigger {NO_WRITE}', shell);
     end if;
 end $$;
+create or replace function shardproxy.next_identity(shell regclass, col text) returns bigint
+    language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if not has_any_column_privilege(case current_setting('role') when 'none' then session_user::text
+                                         else current_setting('role') end, shell, 'INSERT')
+       or not exists (select from pg_attribute where attrelid = shell and attname = col and attidentity <> '') then
+        raise insufficient_privilege using message = format('permission denied for table %s', shell);
+    end if;
+    return nextval(pg_get_serial_sequence(shell::text, col)::regclass);
+end $$;
 revoke all on function shardproxy.refuse_write() from public;
-grant execute on function shardproxy.open_shell(regclass), shardproxy.close_shell(regclass) to public;
+grant execute on function shardproxy.open_shell(regclass), shardproxy.close_shell(regclass),
+    shardproxy.next_identity(regclass, text) to public;
 """
 """Idempotent; for the coordinator, after the wrapper."""
 

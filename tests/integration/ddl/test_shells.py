@@ -186,6 +186,20 @@ async def test_what_a_shell_must_not_disturb(pg: Node, shells: str) -> None:
         assert await connection.fetchval("select nextval('orders_id_seq')") == 1
 
 
+async def test_values_of_an_identity_need_the_right_to_insert_alone(pg: Node, shells: str) -> None:
+    async with pg.connection(shells) as connection:
+        await connection.execute("create table made(id int generated always as identity, x int); "
+                                 "grant insert (x) on made to shell_plain; set session authorization shell_plain")
+        sql = "select shardproxy.next_identity('made'::regclass, $1)"
+        assert [await connection.fetchval(sql, "id") for _ in range(2)] == [1, 2]
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetchval(sql, "x")
+        await connection.execute("reset session authorization; revoke all on made from shell_plain; "
+                                 "revoke insert (x) on made from shell_plain; set session authorization shell_plain")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetchval(sql, "id")
+
+
 async def test_only_the_owner_opens_a_shell_and_rows_are_never_hidden(pg: Node, shells: str) -> None:
     async with pg.connection(shells) as connection:
         await connection.execute("create table full_one(id int); insert into full_one values (1)")
