@@ -63,7 +63,7 @@ class Contents:
     def __init__(self, system: System, judge: Judge) -> None:
         self.system, self.judge = system, judge
         self.keys: Keys = system.keys
-        self.owners: dict[int, str] = {}
+        self.owners: dict[tuple[int, int], str] = {}
         self.first = {place: {table: self.rows(place, table) for table in self.tables(place)}
                       for place in system.places}
         self.sequences = self._sequences()
@@ -109,18 +109,19 @@ class Contents:
 
     def _compare(self, table: str, places: dict[str, list[str]], right: list[str]) -> list[str]:
         main = places.get(self.system.name)
-        shards = {place: places.get(place) for place in self.system.shards}
         if main is None:
             return [f"{table} is not on the coordinator"]
-        if not shards or (table not in self.keys and main == right):
+        if not self.system.count or (table not in self.keys and main == right):
             return difference(f"{table} on {self.system.name}", main, right)
-        missing = [place for place, rows in shards.items() if rows is None]
-        if missing:
+        if table not in self.keys:      # made by the case
+            wanted = [place for place in places if place != self.system.name]
+        elif missing := [place for place in self.system.shards(table) if place not in places]:
             return [f"{table} is not on {missing}"]
-        if table in self.keys and not self.keys[table]:
+        elif not self.keys[table]:
             return [line for place, rows in places.items() for line in difference(f"{table} on {place}", rows, right)]
-        union = sorted(row for rows in shards.values() for row in rows or ())
-        found = difference(f"{table} on all shards", union, right)
+        else:
+            wanted = self.system.shards(table)
+        found = difference(f"{table} on all shards", sorted(row for place in wanted for row in places[place]), right)
         if main:
             found.append(f"the shell of {table} has rows: {main[:3]}")
         return found + (self._misplaced(table) if table in self.keys else [])
@@ -130,12 +131,13 @@ class Contents:
         columns, types = zip(*self.keys[table], strict=True)
         found = []
         names = ", ".join(f'"{column}"::text' for column in columns)
-        for place in self.system.shards:
+        for place in self.system.shards(table):
             keys = [tuple(row) for row in self.system.direct(place).execute(    # type: ignore[call-overload]
                 f"select distinct {names} from public.{table}")]
             for key, slot in zip(keys, self.judge.slots(types, keys), strict=True):
-                if self.owners.setdefault(slot, place) != place:
-                    found.append(f"{table} {key}: slot {slot} is on {self.owners[slot]}, the row is on {place}")
+                if self.owners.setdefault((len(key), slot), place) != place:
+                    owner = self.owners[len(key), slot]
+                    found.append(f"{table} {key}: slot {slot} is on {owner}, the row is on {place}")
         return found
 
     # -- restoring
