@@ -90,11 +90,11 @@ class BatchRunner:
         try:
             if not parts:
                 link.write(wire.EMPTY_QUERY)
-            if len(parts) > 1 and not self.tx.in_block:
-                await self.statements.implicit(parts)
             for part in parts:
+                if len(parts) > 1 and not self.tx.in_block:
+                    await self.tx.begin_atomic()
                 await self.statements.run(part, Bind(), (), out, simple=True)
-            await self.tx.finish()
+            await self.statements.finish()
         except PgError as error:
             await self._fail(error)
         self._end()
@@ -203,7 +203,7 @@ class BatchRunner:
     async def _sync(self) -> None:
         if not self.failed:
             try:
-                await self.tx.finish()
+                await self.statements.finish()
             except PgError as error:
                 await self._fail(error)
         self._end()

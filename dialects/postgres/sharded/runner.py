@@ -7,7 +7,10 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -27,7 +30,6 @@ from shardproxy.planner.plan import (
     Write,
     WriteBack,
 )
-from shardproxy.relay.buffer_cy import now_ns
 from shardproxy.router import flags as f
 from shardproxy.session.statements import Prepared
 
@@ -46,9 +48,16 @@ DDL_KINDS = frozenset("""CREATE ALTER DROP TRUNCATE COMMENT GRANT REVOKE VACUUM 
 CHAIN = re.compile(rb"(?i)\band\s+chain\b")
 SAVEPOINT = re.compile(rb"(?is)^\W*rollback\b.*\bto\s+(?:savepoint\s+)?(\"(?:[^\"]|\"\")+\"|\w+)\s*$")
 ABORTED_TEXT = "current transaction is aborted, commands ignored until end of transaction block"
+CATALOG_S = 10.0
 SLOW = f.PROBE | f.UNPIN | f.FOREVER | f.DEALLOCATE_ALL | f.PREPARED_SQL | f.PROXY_SET
 
 Executor = Callable[[Any, Any, Statement, Output], Awaitable[None]]
+EXECUTORS: dict[type, tuple[str, str]] = {
+    Scatter: ("scatter", "run_scatter"), Gather: ("gather", "run_gather"), Push: ("push", "run_push"),
+    InsertRows: ("insert", "run_insert_rows"), InsertFrom: ("insert_from", "run_insert_from"),
+    WriteBack: ("write_back", "run_write_back"), Reference: ("reference", "run_reference"),
+    CopyIn: ("copy_in", "run_copy_in"), CopyOut: ("copy_out", "run_copy_out")}
+"""Module and function of each plan."""
 
 
 class StatementRunner:
@@ -65,7 +74,7 @@ class StatementRunner:
 
     def serial(self) -> int:
         """A number that no other unnamed statement has."""
-        return now_ns()
+        return time.monotonic_ns()
 
     def prepared(self, registry: Any, body: bytes, scope: str, route: Any) -> Prepared:
         """A client's statement, as the relay keeps it too."""
@@ -110,10 +119,6 @@ class StatementRunner:
 
         return split_statements(text)
 
-    async def implicit(self, parts: list[bytes]) -> None:
-        """Several statements in one text are one transaction."""
-        await self.tx.begin_atomic()
-
     async def give_up(self) -> None:
         """A statement has failed: in a block, the client's own connection is made to know it, too."""
         tx = self.tx
@@ -125,6 +130,24 @@ class StatementRunner:
                 await leg.run("SELECT pg_catalog.current_setting(NULL::text) FROM shardproxy.\"the block has failed\"")
             except PgError:
                 return
+
+    async def finish(self) -> None:
+        """The end of a statement in autocommit, or of an implicit transaction."""
+        await self.tx.finish()
+        if not self.tx.in_block:
+            await self.catalog_known()
+
+    async def catalog_known(self) -> None:
+        """After DDL: until this worker knows the catalog as it is now, so that the next statement is planned by it."""
+        if not self.tx.changed_catalog:
+            return
+        self.tx.changed_catalog = False
+        database = self.session.database
+        database.publish([], time.monotonic_ns(), True)
+        database.ddl()
+        deadline = time.monotonic() + CATALOG_S
+        while database.board.catalog_epoch(database.index) != database.router.epoch and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
 
     # -- running
 
@@ -142,8 +165,6 @@ class StatementRunner:
             await self._dispatch(route, statement, out)
         finally:
             self._tell_notices(out)
-        if simple and not self.tx.in_block and not self.tx.atomic:
-            await self.tx.finish()
 
     async def _dispatch(self, route: Any, statement: Statement, out: Output) -> None:
         flags = route.flags
@@ -156,6 +177,7 @@ class StatementRunner:
         elif route.kind in DDL_KINDS:
             from .ddl import run_ddl
 
+            self.tx.changed_catalog = True
             await run_ddl(self.session, statement, out)
         elif route.kind == "EXPLAIN":
             from .explain import run_explain
@@ -199,6 +221,7 @@ class StatementRunner:
             out.complete(await home.rows(statement.text).done())
             return
         tag = await tx.end(commit=bool(route.flags & f.COMMIT) and not self.aborted())
+        await self.catalog_known()
         if CHAIN.search(statement.text) and begin:
             home = await tx.attach()
             await home.run(begin)
@@ -254,14 +277,9 @@ class StatementRunner:
 
     @staticmethod
     def _executor(plan: Any) -> Executor:
-        from . import copy_in, copy_out, gather, insert, push, reference, scatter, write_back
-
-        table: dict[type, Executor] = {
-            Scatter: scatter.run_scatter, Gather: gather.run_gather, Push: push.run_push,
-            InsertRows: insert.run_insert_rows, InsertFrom: insert.run_insert_from,
-            WriteBack: write_back.run_write_back, Reference: reference.run_reference,
-            CopyIn: copy_in.run_copy_in, CopyOut: copy_out.run_copy_out}
-        return table[type(plan)]
+        module, name = EXECUTORS[type(plan)]
+        found: Executor = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+        return found
 
     async def _single(self, place: str, route: Any, statement: Statement, out: Output, write: bool = False) -> None:
         if place == COORDINATOR:

@@ -57,7 +57,7 @@ class Waiter:
             self.future.set_result(None)
 
 
-class Transaction:
+class Transaction(Tracked):
     """``session``: the client's. ``begin``: text of the BEGIN of its block; '' outside one."""
 
     def __init__(self, session: Any) -> None:
@@ -69,6 +69,7 @@ class Transaction:
         self.log: list[tuple[bytes, Bind]] = []
         self.atomic = False
         self.failed = False
+        self.changed_catalog = False
 
     # -- what is asked of it
 
@@ -105,7 +106,9 @@ class Transaction:
             raise PgError.of("08006", f"the connection to {place or 'the coordinator'} was lost")
         if leg is None:
             self._check_isolation(place)
+            self.check_place(place)
             leg = self.legs[place] = await self._open(place)
+            self.track()
         if (self.in_block or self.atomic) and not leg.in_block:
             await self._begin(leg)
         if write and not leg.wrote:
@@ -295,6 +298,7 @@ class Transaction:
         """The transaction is over, or the statement in autocommit: legs go back to their pools."""
         self.publish()
         legs, self.legs = self.legs, {}
+        self.untrack()
         self.begin, self.log, self.atomic, self.failed = "", [], False, False
         for leg in legs.values():
             if leg.server is self.home:
@@ -340,6 +344,7 @@ class Transaction:
 
     def abandon(self) -> None:
         """The client is gone, or the session ends: nothing of it stays."""
+        self.untrack()
         legs, self.legs = self.legs, {}
         for leg in legs.values():
             if leg.server is self.home or leg.server.closed:
