@@ -18,7 +18,7 @@ from .knowledge import Knowledge
 from .nodes import Cte, Expr, Query, Select, SetOp, Source, Values, conjuncts, walk
 from .scopes import Block, CteName, Relation, Scope, Sub
 
-__all__ = ["Analysis", "Unplannable", "analyse", "layout_of"]
+__all__ = ["Analysis", "Apart", "Unplannable", "analyse", "layout_of"]
 
 
 class Unplannable(Exception):
@@ -27,6 +27,10 @@ class Unplannable(Exception):
     def __init__(self, construct: str, hint: str = "") -> None:
         super().__init__(construct)
         self.construct, self.hint = construct, hint
+
+
+class Apart(Exception):
+    """A plan is not possible because what belongs together may be on different shards; says what."""
 
 
 @dataclass(slots=True)
@@ -44,6 +48,7 @@ class Analysis:
     knowledge: Knowledge
     relations: list[Relation] = field(default_factory=list)
     columns: list[tuple[Expr, Scope]] = field(default_factory=list)
+    expressions: list[Expr] = field(default_factory=list)
     calls: list[Expr] = field(default_factory=list)
     casts: list[Expr] = field(default_factory=list)
     stars: list[tuple[Expr, Scope]] = field(default_factory=list)
@@ -345,14 +350,15 @@ class _Builder:
                 self.found.casts.append(part)
             if part.query is not None:
                 self._sub(part, block, scope, context, decides and part is top)
-        block.expressions.append(expr)
+        self.found.expressions.append(expr)
 
     def _sub(self, expr: Expr, block: Block, scope: Scope, context: Context, decides: bool) -> None:
         assert expr.query is not None
         inner = Context(context)
         self.exists = expr.name == "exists" and isinstance(expr.query.body, Select)
         found = self.query(expr.query, scope, inner)
-        if decides and expr.kind == "sub" and expr.name in ("in", "any") and not expr.negated and found.plain and (
+        if decides and expr.kind == "sub" and expr.name in ("in", "any") and not expr.negated and (
+                found.plain or found.by_group) and (
                 expr.name == "in" or expr.how == "="):
             left = bare(expr.args[0])
             sides = [bare(one) for one in left.args] if left.kind == "row" else [left]

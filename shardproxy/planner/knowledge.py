@@ -5,6 +5,7 @@ Invariant: a dialect that is not sure gives the careful answer: another family, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from shardproxy.catalog.tables import Column
@@ -41,6 +42,15 @@ class Knowledge(Protocol):
 
     def sort_type(self, column: Column) -> int:
         """OID that the proxy compares exactly as the server sorts this column; 0: it cannot."""
+
+    def type_of(self, expr: Expr, lookup: Callable[[Expr], Column | None]) -> str:
+        """SQL name of an expression's type, "" if not sure. ``lookup``: the table's column that a column shows."""
+
+    def column_type(self, column: Column) -> str:
+        """SQL type of a column with its collation, for a temporary column of the same; "" if it cannot be told."""
+
+    def sort_type_of(self, expr: Expr, lookup: Callable[[Expr], Column | None]) -> int:
+        """As ``sort_type``, of an expression that is not a column."""
 
     def folds(self, name: str, column: Column | None) -> tuple[str, int]:
         """How values of an aggregate over a column (None: over rows) combine, and the OID of its result.

@@ -106,13 +106,16 @@ class Source:
 @dataclass(slots=True, eq=False)
 class Select:
     """``distinct``: "" (no), "all", "on" (``distinct_on``). ``grouping``: GROUPING SETS, CUBE, ROLLUP or GROUP BY
-    DISTINCT. ``list_start``..``list_end``: the select list. ``from_end``: where a WHERE would stand."""
+    DISTINCT. ``list_start``..``list_end``: the select list.
+    ``from_start``..``rows_end``: FROM and WHERE (-1: no FROM)."""
 
     start: int
     end: int
     items: list[Item]
     list_start: int
     list_end: int
+    from_start: int = -1
+    rows_end: int = -1
     distinct: str = ""
     distinct_on: list[Expr] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)

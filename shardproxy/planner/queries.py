@@ -7,18 +7,24 @@ can be proved right for is refused.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
+
+from sqlglot import exp
 
 from shardproxy.catalog.tables import Tables
 from shardproxy.topology.layout import Layout
 
-from .analysis import Analysis, Unplannable, analyse
+from .analysis import Analysis, Apart, Unplannable, analyse
 from .gather import gather
 from .keys import whole_filter
 from .knowledge import Knowledge
+from .nodes import Query
+from .partial import partial
 from .plan import COORDINATOR, Gather, Refusal, Scatter, Select, ShardFilter, Single
 from .safety import check_spread, function_kind
-from .views import expand
+from .scatter import folded, scatter
+from .views import expand, tables_in
 
 __all__ = ["plan_query"]
 
@@ -32,6 +38,8 @@ def plan_query(text: str, tree: Any, layout: Layout, tables: Tables, search_path
             return Refusal("a query that is not understood", "A hint may name its shard.")
         return Single(COORDINATOR, "no sharded table is named")
     try:
+        if not _same_tables(tree, query, layout, tables):
+            return Refusal("a query that can be read in two ways", "A hint may name its shard.")
         expanded, query = expand(text, query, layout, tables, search_path, knowledge)
         found = analyse(query, layout, tables, search_path, knowledge)
     except Unplannable as problem:
@@ -40,6 +48,16 @@ def plan_query(text: str, tree: Any, layout: Layout, tables: Tables, search_path
         return Single(COORDINATOR, "no sharded table is read")
     spread = _spread(expanded, found)
     return Select(_whole(found), spread, locks=found.locks)
+
+
+def _same_tables(tree: Any, query: Query, layout: Layout, tables: Tables) -> bool:
+    """Whether the other reading finds no sharded table or view that this one does not."""
+    if tree is None:
+        return True
+    seen = {source.names[-1] for source, _ in tables_in(query)}
+    sharded = {table.name for table in layout.tables()} | {table.name for table in tables if table.kind == "v"}
+    names = (table.this for table in tree.find_all(exp.Table) if isinstance(table.this, exp.Identifier))
+    return all((name.this if name.quoted else name.this.lower()) not in sharded - seen for name in names)
 
 
 def _whole(found: Analysis) -> ShardFilter | None:
@@ -54,9 +72,24 @@ def _whole(found: Analysis) -> ShardFilter | None:
 def _spread(text: str, found: Analysis) -> Scatter | Gather | Refusal:
     try:
         check_spread(found)
-        return gather(text, found, "rows of several shards are put together")
+        return _first(text, found)
     except Unplannable as problem:
         return Refusal(problem.construct, problem.hint)
+
+
+def _first(text: str, found: Analysis) -> Scatter | Gather:
+    why = ""
+    for tier in (scatter, folded):
+        try:
+            plan = tier(text, found)
+        except Apart as reason:
+            why = why or str(reason)
+            continue
+        return plan if found.locks else replace(plan, otherwise=gather(text, found, plan.why))
+    try:
+        return partial(text, found)
+    except Apart:
+        return gather(text, found, why)
 
 
 def _mentions_shards(text: str, layout: Layout, tables: Tables) -> bool:

@@ -5,12 +5,12 @@ Invariant: what is not known to give the same answer elsewhere is not moved ther
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator
 
-from .analysis import Analysis, Unplannable
+from .analysis import Analysis, Apart, Unplannable
 from .nodes import Expr, walk
 
-__all__ = ["check_spread", "function_kind", "moves", "pushable", "unproved"]
+__all__ = ["check_pushed", "check_spread", "function_kind", "moves", "unproved"]
 
 _SYSTEM_COLUMNS = frozenset(("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"))
 
@@ -20,6 +20,8 @@ def function_kind(found: Analysis, call: Expr) -> str:
     own = found.tables.functions.get(call.name)
     if own is None or (len(call.names) > 1 and call.names[0] == "pg_catalog"):
         return found.knowledge.function(call)
+    if "internal" in own.languages:             # an aggregate, which has no volatility of its own
+        return "unknown"
     if own.volatility != "i" or own.opaque or call.name in found.tables.functions_touching:
         return "unknown"
     return "immutable"
@@ -27,23 +29,17 @@ def function_kind(found: Analysis, call: Expr) -> str:
 
 def moves(found: Analysis, expr: Expr) -> bool:
     """Whether an expression gives on a shard what it gives on the coordinator, each time and for all shards."""
-    return _all_within(found, expr, ("immutable", "stable"))
+    return all(_may_move(found, part, ("immutable", "stable")) for part in walk(expr))
 
 
-def pushable(found: Analysis, expr: Expr) -> bool:
-    """As ``moves``; each row may also have a random value of its own."""
-    return _all_within(found, expr, ("immutable", "stable", "volatile"))
 
 
-def _all_within(found: Analysis, expr: Expr, kinds: Iterable[str]) -> bool:
-    for part in walk(expr):
-        if part.kind == "call" and function_kind(found, part) not in kinds:
-            return False
-        if part.kind == "cast" and part.name.split(".")[-1].startswith("reg"):
-            return False                        # OIDs differ from server to server
-        if part.kind in ("const", "cast") and found.knowledge.clock_literal(part):
-            return False
-    return True
+def _may_move(found: Analysis, part: Expr, kinds: Container[str]) -> bool:
+    if part.kind == "call":
+        return function_kind(found, part) in kinds
+    if part.kind == "cast":
+        return not part.name.split(".")[-1].startswith("reg")       # OIDs differ from server to server
+    return not (part.kind == "const" and found.knowledge.clock_literal(part))
 
 
 def unproved(found: Analysis) -> Iterator[str]:
@@ -52,6 +48,19 @@ def unproved(found: Analysis) -> Iterator[str]:
         if call.name in found.tables.functions_touching or call.name in found.tables.functions_opaque:
             if not (len(call.names) > 1 and call.names[0] == "pg_catalog"):
                 yield call.name
+
+
+def check_pushed(found: Analysis) -> None:
+    """Raises ``Apart`` if something in the query may not be evaluated on several shards."""
+    root = found.root
+    random = {id(part) for item in root.select.items for part in walk(item.expr)} if (
+        root is not None and root.select is not None) else set()
+    for expr in found.expressions:
+        for part in walk(expr):
+            if part.kind == "call" and function_kind(found, part) == "volatile" and id(part) in random:
+                continue
+            if not _may_move(found, part, ("immutable", "stable")):
+                raise Apart(f"{part.name or 'a constant'} has its meaning on one server")
 
 
 def check_spread(found: Analysis) -> None:

@@ -142,7 +142,6 @@ class Block:
     subs: list[Sub] = field(default_factory=list)
     relations: dict[int, Relation] = field(default_factory=dict)
     nullable: dict[int, Context] = field(default_factory=dict)
-    expressions: list[Expr] = field(default_factory=list)
     plain: bool = False
     by_group: bool = False
     aggregated: bool = False

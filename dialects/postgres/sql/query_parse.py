@@ -219,12 +219,15 @@ class QueryParser(ExpressionParser):
         found.list_end = self.last_end if found.items else found.list_start
         if self.is_word("into"):
             raise Unreadable("SELECT INTO")
-        if self.word("from"):
+        if self.is_word("from"):
+            found.from_start = self.token.start
+            self.at += 1
             found.sources = [self._source()]
             while self.op(","):
                 found.sources.append(self._source())
         if self.word("where"):
             found.where = self.expression()
+        found.rows_end = self.last_end
         if self.word("group"):
             self._group(found)
         if self.word("having"):

@@ -6,10 +6,13 @@ has no family and no order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from shardproxy.catalog.tables import Column
 from shardproxy.planner.nodes import Expr, Query, Select
 
 from . import builtins
+from .expression_types import OIDS, type_of
 from .query_parse import parse_query
 from .query_scan import Unreadable
 from .query_words import RESERVED
@@ -137,6 +140,24 @@ class PostgresKnowledge:
         if oid in _SORTED:
             return oid
         return oid if oid in _TEXTS and column.bytewise and column.deterministic else 0
+
+    def type_of(self, expr: Expr, lookup: Callable[[Expr], Column | None]) -> str:
+        """SQL name of an expression's type."""
+        return type_of(expr, lookup)
+
+    def column_type(self, column: Column) -> str:
+        """SQL type with collation; types that users made are left to the shell."""
+        if column.type_kind != "b" or column.type >= 16384:
+            return ""
+        if column.collation in ("", "default"):
+            return column.type_name
+        known = column.collation in ("C", "POSIX", "ucs_basic")
+        return f'{column.type_name} COLLATE pg_catalog."{column.collation}"' if known else ""
+
+    def sort_type_of(self, expr: Expr, lookup: Callable[[Expr], Column | None]) -> int:
+        """OID that is compared; text of a computed expression is not: its collation is not sure."""
+        oid = OIDS.get(type_of(expr, lookup), 0)
+        return oid if oid in _SORTED else 0
 
     def folds(self, name: str, column: Column | None) -> tuple[str, int]:
         """How an aggregate of all rows comes from those of the shards' rows."""
