@@ -111,8 +111,9 @@ class Deadlocks:
                 for waiter, blocker in waits if blocker]
 
     async def _break(self, database: str, circle: frozenset[Edge]) -> None:
-        """Cancel the transaction of the circle that is the youngest by its number."""
-        victim = max((edge for edge in circle if edge.waiter[0] == "t"), key=lambda edge: (edge.waiter[2], edge.waiter))
+        """Cancel a transaction of the circle: the one with the highest number of those that wait at a shard."""
+        victim = max((edge for edge in circle if edge.waiter[0] == "t"),
+                     key=lambda edge: (edge.place != "", edge.waiter[2], edge.waiter))
         places = sorted({edge.place or "the coordinator" for edge in circle})
         detail = (f"{len(circle)} transactions wait for each other on {' and '.join(places)}; "
                   f"this one was waiting on {victim.place or 'the coordinator'}.")

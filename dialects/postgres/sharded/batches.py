@@ -217,6 +217,7 @@ class BatchRunner:
     async def _fail(self, error: PgError) -> None:
         """An error of the batch: told, and what it had begun is undone."""
         self.failed = True
+        error = self.tx.explained(error)
         self.session.refuse(error)
         self.link.write(error.message())
         await self.statements.give_up()

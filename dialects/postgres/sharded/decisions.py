@@ -2,6 +2,7 @@
 
 Invariants:
 * A decision is a row; its key is the transaction's name at its decider. Whoever inserts first has decided.
+* A decision is part of the transaction that did the work: outside a block there is nothing to decide about.
 * Users of the database may do one thing: decide ``commit`` with the proof that belongs to a name. The tables are
   granted to no one.
 """
@@ -22,6 +23,9 @@ create or replace function shardproxy.decide(gid text, proof text) returns void
 begin
     if right(gid, 32) <> left(encode(sha256(convert_to(proof, 'UTF8')), 'hex'), 32) then
         raise exception 'this is not the proof of transaction %', gid using errcode = 'insufficient_privilege';
+    end if;
+    if transaction_timestamp() = statement_timestamp() then
+        raise exception 'the transaction that % decides about has ended', gid using errcode = '25P01';
     end if;
     if current_setting('synchronous_commit') in ('off', 'local', 'remote_write') then
         perform set_config('synchronous_commit', 'on', true);

@@ -35,6 +35,7 @@ class ShardedSession(PgSession):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.tx = Transaction(self)
+        self.in_doubt = self.database.worker.transactions.of(self.database.name).in_doubt
         self.places = Places(self)
         self.runner = BatchRunner(self)
         self.task: asyncio.Task[None] | None = None
@@ -72,6 +73,9 @@ class ShardedSession(PgSession):
             tx.begin, tx.log = "", []       # it ended in the relay
         if not (tx.legs or self.runner.open or link.batch_flushed):
             place = self.places.of(batch)
+            if self.in_doubt and not link.in_block and ("" if place is COORDINATOR_ONLY else place) in self.in_doubt:
+                self.start(self.runner.run(batch))      # which refuses it
+                return TAKEN
             if place is COORDINATOR_ONLY:
                 self._note_block(batch)
                 return RELAY
@@ -106,19 +110,22 @@ class ShardedSession(PgSession):
         try:
             await work
         except (ConnectionError, asyncio.CancelledError):
+            self.task = None
             self.tx.abandon()
             if not link.closed:
                 raise
+            self.leave()
             return
         except Exception as error:
             _log.exception("a statement over several servers failed", connection=link.id)
+            self.task = None
             self.tx.abandon()
             self.fatal("XX000", f"internal error: {type(error).__name__}")
             return
         finally:
             self.task = None
         if link.closed:
-            self.tx.abandon()
+            self.leave()
             return
         self._settled()
 
@@ -158,14 +165,13 @@ class ShardedSession(PgSession):
         return True
 
     def leave(self) -> None:
-        """The client is gone."""
+        """The client is gone. What is being carried out ends first: its connections are in use, a commit goes on."""
         if self.link.leaving:
             return
-        task, self.task = self.task, None
-        if task is not None:
-            task.cancel()
-        else:
-            self.tx.abandon()
+        if self.task is not None:
+            self.task.cancel()
+            return
+        self.tx.abandon()
         for shard in self.database.shards.values():
             shard.held.discard(self)
             for pool in shard.pools.values():

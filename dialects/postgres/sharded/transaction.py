@@ -22,6 +22,7 @@ from shardproxy.router import flags as f
 
 from .errors import PgError, refused
 from .legs import NO_BIND, Bind, Leg
+from .tracked import Tracked
 
 __all__ = ["Transaction"]
 

@@ -228,6 +228,8 @@ async def test_users_cannot_decide_for_others(bank: Bank) -> None:
                 "select * from shardproxy.installation", decide_sql(gid.key, "0" * 32)):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await teller.execute(sql)
+    with pytest.raises(asyncpg.NoActiveSQLTransactionError):
+        await teller.execute(decide_sql(gid.key, proof))
     await teller.execute("create temp table decisions (gid text, committed boolean)")
     await teller.execute("begin; set local search_path = pg_temp; set local synchronous_commit = off")
     await teller.execute(decide_sql(gid.key, proof))
