@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from .legs import Leg, Rows
 
-__all__ = ["AnyOrder", "stop", "together"]
+__all__ = ["AnyOrder", "stop", "together", "watched"]
 
+LOOK_S = 0.05
 T = TypeVar("T")
 
 
@@ -30,6 +31,22 @@ async def together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         return [one.result() for one in tasks]
     finally:
         await _end(tasks)
+
+
+async def watched(work: Coroutine[Any, Any, T], replies: Sequence[Rows]) -> T:
+    """The result of ``work``, which reads ``replies``. An error of any of them ends it, though it awaits another."""
+    if len(replies) < 2:
+        return await work
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=LOOK_S)
+            errors = [error for one in replies if (error := one._reply.error) is not None]   # it may not be read yet
+            if errors and not task.done():
+                raise errors[0]
+        return task.result()
+    finally:
+        await _end([task])
 
 
 def _cause(failed: Sequence[asyncio.Future[Any]]) -> BaseException:
@@ -56,6 +73,9 @@ async def stop(legs: Sequence[Leg], replies: Sequence[Rows], gently: bool = Fals
         if leg.busy:
             work.append(_drained(rows) if gently and leg.in_block else rows.close())
     await asyncio.gather(*work, return_exceptions=True)
+    for leg in legs:
+        while leg.server.cancels and not leg.server.closed:     # a cancel that is late must not hit what comes next
+            await asyncio.sleep(0.001)
 
 
 async def _drained(rows: Rows) -> None:

@@ -25,7 +25,7 @@ from .keys_cy import kind_of
 from .legs import DESCRIBE_PORTAL, Bind, Leg, Rows, bound
 from .merge_cy import Merger, count_rows
 from .output import Output
-from .reading import AnyOrder, stop, together
+from .reading import AnyOrder, stop, together, watched
 from .statement import Statement
 
 __all__ = ["run_scatter", "scatter"]
@@ -75,17 +75,20 @@ class _Scattered:
         try:
             for leg in legs:
                 replies.append(leg.rows(self.plan.text, self.statement.bind, formats))
-            await self._describe(places, replies)
-            if self.plan.folds:
-                await self._fold(replies)
-            elif self.plan.order:
-                await self._merge(replies)
-            else:
-                await self._concatenate(replies)
+            await watched(self._read(places, replies), replies)
         except BaseException:
             await stop(legs[:len(replies)], replies)
             raise
         await stop(legs, replies, gently=True)
+
+    async def _read(self, places: Sequence[str], replies: Sequence[Rows]) -> None:
+        await self._describe(places, replies)
+        if self.plan.folds:
+            await self._fold(replies)
+        elif self.plan.order:
+            await self._merge(replies)
+        else:
+            await self._concatenate(replies)
 
     async def one_by_one(self, places: Sequence[str]) -> None:
         """Shard after shard, each asked for no more rows than are still wanted: it locks no others."""

@@ -11,7 +11,8 @@ Invariants:
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Sequence
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ from .columns import BINARY_IS_LOCAL, FIRST_USER_OID, agreed
 from .errors import PgError, refused
 from .legs import Leg, Rows
 from .merge_cy import count_rows, lines, tuples
-from .reading import AnyOrder, stop, together
+from .reading import AnyOrder, stop, together, watched
 from .statement import Statement
 
 __all__ = ["Bounds", "Staged", "Staging"]
@@ -35,8 +36,8 @@ ANALYZE_ABOVE = 1000
 ACLITEM = 1033                  # has no binary format
 BINARY_NAMES = frozenset({
     "bigint", "boolean", "bytea", "character", "character varying", "date", "double precision", "integer", "interval",
-    "json", "jsonb", "name", "numeric", "oid", "real", "smallint", "text", "time", "time without time zone", "timestamp",
-    "timestamp with time zone", "timestamp without time zone", "uuid"})
+    "json", "jsonb", "name", "numeric", "oid", "real", "smallint", "text", "time", "time without time zone",
+    "timestamp", "timestamp with time zone", "timestamp without time zone", "uuid"})
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _numbers = itertools.count(1)
 
@@ -79,25 +80,62 @@ class Staging:
     async def pull(self, pulls: Sequence[Pull]) -> list[Staged]:
         """One table for each pull, in order."""
         places = [self._places(pull) for pull in pulls]
-        several = len(pulls) > 1 and len({one for group in places for one in group}) < sum(map(len, places))
-        if several and (self.tx.in_block or self.tx.atomic):
-            await self._one_snapshot(pulls)
-        snapshots = several and not (self.tx.in_block or self.tx.atomic)
-        legs = await self.tx.all(sorted({one for group in places for one in group}) if snapshots else [])
-        await together([leg.command(SNAPSHOT) for leg in legs])
-        for pull, group in zip(pulls, places, strict=True):
-            self.tables.append(await self._fill(pull, group))
-        await together([leg.command("COMMIT") for leg in legs])
+        again = len({one for group in places for one in group}) < sum(map(len, places))
+        if not again or any(pull.lock for pull in pulls):       # locked rows are the newest, whatever the snapshot
+            await self._one_by_one(pulls, places)
+        elif not (self.tx.in_block or self.tx.atomic):
+            legs = await self.tx.all(sorted({one for group in places for one in group}))
+            await together([leg.command(SNAPSHOT) for leg in legs])
+            await self._one_by_one(pulls, places)
+            await together([leg.command("COMMIT") for leg in legs])
+        elif (await self.leg.run("SHOW transaction_isolation"))[0][0] == b"read committed":
+            await self._united(pulls, places)
+        else:
+            await self._one_by_one(pulls, places)
         return self.tables
 
-    async def _one_snapshot(self, pulls: Sequence[Pull]) -> None:
-        """In a block several statements are one snapshot only if its isolation says so."""
-        if any(pull.lock for pull in pulls):
-            return                      # locked rows are the newest, whatever the snapshot
-        level = (await self.leg.run("SHOW transaction_isolation"))[0][0]
-        if level == b"read committed":
-            raise refused("a query that reads several sharded tables over several shards, in a READ COMMITTED block",
-                          "BEGIN ISOLATION LEVEL REPEATABLE READ, or run it outside a transaction block.")
+    async def _one_by_one(self, pulls: Sequence[Pull], places: Sequence[Sequence[str]]) -> None:
+        for pull, group in zip(pulls, places, strict=True):
+            self.tables.append(await self._fill(pull, group))
+
+    async def _united(self, pulls: Sequence[Pull], places: Sequence[Sequence[str]]) -> None:
+        """A snapshot is a statement's here: all that a shard gives comes as text from one statement, and is sorted out
+        on the coordinator."""
+        self._check_digits(pulls)
+        width = max(len(pull.columns) for pull in pulls)
+        columns = [f"c{number}" for number in range(width)]
+        texts = [self._branch(number, pull, columns) for number, pull in enumerate(pulls)]
+        all_places = sorted({one for group in places for one in group})
+        by_place = {place: b" UNION ALL ".join(text for text, group in zip(texts, places, strict=True)
+                                               if place in group) for place in all_places}
+        staged = Pull(pulls[0].filter, b"", ("g", *columns), types=("integer", *["text"] * width))
+        mixed = await self._fill(staged, all_places, by_place)
+        for number, pull in enumerate(pulls):
+            name = self._new_name()
+            await self._create(name, pull)
+            cells = ", ".join(f"{column}::{kind}" for column, kind in zip(columns, self._types(pull), strict=False))
+            tag = await self.leg.command(f"INSERT INTO {name} SELECT {cells} FROM {mixed.name} WHERE g = {number}")
+            rows = int(tag.rpartition(" ")[2])
+            await self._finish(name, pull, rows)
+            self.tables.append(Staged(name, rows))
+        await self.leg.command(f"DROP TABLE {mixed.name}")
+
+    @staticmethod
+    def _branch(number: int, pull: Pull, columns: Sequence[str]) -> bytes:
+        own = columns[:len(pull.columns)]
+        cells = [f"q.{column}::text" for column in own] + ["NULL::text"] * (len(columns) - len(own))
+        head = f"SELECT {number}, {', '.join(cells)} FROM (".encode()
+        return head + pull.text + f") AS q({', '.join(own)})".encode()
+
+    def _types(self, pull: Pull) -> list[str]:
+        """SQL names of the types of a pull's columns."""
+        if pull.like is None:
+            return list(pull.types)
+        table = self.statement.tables.get(*pull.like)
+        columns = [table.column(name) for name in pull.columns] if table is not None else []
+        if not columns or any(column is None for column in columns):
+            raise PgError.of("55000", f'the columns of table "{pull.like[1]}" are not known', hint="Try again.")
+        return [column.type_name for column in columns if column is not None]
 
     def _places(self, pull: Pull) -> list[str]:
         places = self.statement.shards(pull.filter)
@@ -111,20 +149,26 @@ class Staging:
 
     # -- one table
 
-    async def _fill(self, pull: Pull, places: Sequence[str]) -> Staged:
-        name = f"pg_temp.shardproxy_g{next(_numbers)}"
+    def _new_name(self) -> str:
         self.leg.temporary = True
+        return f"pg_temp.shardproxy_g{next(_numbers)}"
+
+    async def _fill(self, pull: Pull, places: Sequence[str], texts: Mapping[str, bytes] | None = None) -> Staged:
+        """``texts``: what each place runs, where it is not the pull's text."""
+        name = self._new_name()
         binary = self._binary(pull)
+        if not binary:
+            self._check_digits([pull])
         legs: list[Leg] = await self.tx.all(places, write=pull.lock)
         replies: list[Rows] = []
         before = self.bounds.rows
         try:
             for leg in legs:
-                replies.append(leg.rows(pull.text, self.statement.bind, (1,) if binary else ()))
+                text = pull.text if texts is None else texts[leg.place]
+                replies.append(leg.rows(text, self.statement.bind, (1,) if binary else ()))
             await self._create(name, pull)
             if replies:
-                agreed(places, await together([one.described() for one in replies]))
-                await self._copy(name, binary, replies)
+                await watched(self._copy(name, binary, places, replies), replies)
         except BaseException:
             await stop(legs[:len(replies)], replies)
             await self.leg.quiet()
@@ -144,7 +188,8 @@ class Staging:
         columns = ", ".join(map(quote_ident, pull.columns))
         await self.leg.command(f"{options} ON COMMIT DROP AS SELECT {columns} FROM {shell} WITH NO DATA")
 
-    async def _copy(self, name: str, binary: bool, replies: Sequence[Rows]) -> None:
+    async def _copy(self, name: str, binary: bool, places: Sequence[str], replies: Sequence[Rows]) -> None:
+        agreed(places, await together([one.described() for one in replies]))
         form = " (FORMAT binary)" if binary else ""
         async with aclosing(self._data(replies, binary)) as data:
             await self.leg.copy_in(f"COPY {name} FROM STDIN{form}", data)
@@ -167,6 +212,14 @@ class Staging:
             await self.leg.command(f"ALTER TABLE {name} ADD PRIMARY KEY ({', '.join(map(quote_ident, key))})")
         if rows > ANALYZE_ABOVE:
             await self.leg.command(f"ANALYZE {name}")
+
+    def _check_digits(self, pulls: Sequence[Pull]) -> None:
+        """Floating point as text is exact only with all digits."""
+        digits = self.tx.link.settings.values.get("extra_float_digits", "1").strip()
+        if re.fullmatch(r"0|-\d+", digits) and any(
+                kind.startswith(("real", "double precision")) for pull in pulls for kind in self._types(pull)):
+            raise refused("floating point values over several shards with extra_float_digits below 1",
+                          "Reset extra_float_digits.")
 
     def _binary(self, pull: Pull) -> bool:
         """Whether every column may go in binary format."""

@@ -12,7 +12,7 @@ import pytest
 from shardproxy.catalog.tables import Column, Table, Tables
 from shardproxy.dialects.postgres.sharded.errors import PgError
 from shardproxy.dialects.postgres.sharded.gather import run_gather
-from shardproxy.dialects.postgres.sharded.legs import Bind
+from shardproxy.dialects.postgres.sharded.legs import NO_BIND, Bind
 from shardproxy.dialects.postgres.sharded.scatter import scatter
 from shardproxy.dialects.postgres.sharded.statement import Statement
 from shardproxy.planner.plan import Fold, Gather, Pull, Scatter, ShardFilter, SortKey, Value
@@ -27,7 +27,8 @@ LAYOUT = Layout(1, "main", {"k": KeyspaceLayout("k", ("s0", "s1", "s2"), "hash",
 COLUMNS = (Column("id", 23, "integer", base=23, not_null=True), Column("x", 1700, "numeric(10,2)", base=1700),
            Column("name", 25, "text", base=25, collation="C"), Column("mood", 99999, "mood", type_kind="e", base=99999))
 TABLES = Tables([Table(1, "public", "t", "r", COLUMNS, primary_key=("id",), shell=True)])
-BOUNDS = SimpleNamespace(gather=SimpleNamespace(max_rows=100_000, max_bytes=1 << 30), max_fanout=0)
+BOUNDS = SimpleNamespace(gather=SimpleNamespace(max_rows=100_000, max_bytes=1 << 30), max_fanout=0,
+                         isolation="per_shard")
 SCHEMA = """create type mood as enum ('sad', 'ok', 'glad');
     create table t (id int primary key, x numeric(10,2), name text collate "C", mood mood)"""
 ROWS = """insert into t select i, case when i % 7 = 0 then null else i * 1.5 end, 'n' || i || chr(9) || '\\', 'ok'
@@ -42,13 +43,13 @@ def addresses(sharded_node: Node) -> Iterator[dict[str, tuple[str, int, str]]]:
     places = {"": "exec_main"} | {place: f"exec_{number}" for number, place in enumerate(SHARDS)}
     with psycopg.connect(sharded_node.dsn(), autocommit=True) as control:
         for name in places.values():
-            control.execute(f"create database {name}")      # type: ignore[call-overload]
+            control.execute(f"create database {name}")
     for number, name in enumerate(places.values(), -1):
         with psycopg.connect(sharded_node.dsn(name), autocommit=True) as connection:
             for other in range(number + 1):
-                connection.execute(f"create type other{other} as (a int)")      # type: ignore[call-overload]
+                connection.execute(f"create type other{other} as (a int)")
             for text in [*SCHEMA.split(";"), *([ROWS.format(number)] if number >= 0 else [])]:
-                connection.execute(text)        # type: ignore[call-overload]
+                connection.execute(text)
     yield {place: (sharded_node.host, sharded_node.port, name) for place, name in places.items()}
 
 
@@ -78,11 +79,11 @@ def on(addresses: dict[str, tuple[str, int, str]]) -> Callable[[Work], Direct]:
     return run
 
 
-def statement(text: str, bind: Bind = Bind(), formats: tuple[int, ...] = ()) -> Statement:
+def statement(text: str, bind: Bind = NO_BIND, formats: tuple[int, ...] = ()) -> Statement:
     return Statement(text.encode(), LAYOUT, TABLES, bind, formats)
 
 
-def scattered(on: Any, text: str, plan: dict[str, Any] | None = None, bind: Bind = Bind(),
+def scattered(on: Any, text: str, plan: dict[str, Any] | None = None, bind: Bind = NO_BIND,
               formats: tuple[int, ...] = ()) -> Any:
     async def work(_: Any, tx: Direct) -> None:
         await scatter(tx, Scatter(ALL, text.encode(), **(plan or {})), SHARDS, statement(text, bind, formats), tx.out)
@@ -91,7 +92,7 @@ def scattered(on: Any, text: str, plan: dict[str, Any] | None = None, bind: Bind
 
 
 def tag(client: Any) -> str:
-    return next(payload.rstrip(b"\0").decode() for kind, payload in client.messages() if kind == "C")
+    return next(bytes(payload).rstrip(b"\0").decode() for kind, payload in client.messages() if kind == "C")
 
 
 @pytest.mark.parametrize("formats", [(), (1,)])
@@ -132,7 +133,7 @@ def test_folds(on: Any) -> None:
 
 
 def test_the_first_error_is_told_and_the_rest_stops(on: Any) -> None:
-    text = "select case when id = 4 then 1 / (id - 4) else 1 end, pg_sleep(case when id % 3 = 1 then 0 else 30 end) from t"
+    text = "select case when id = 4 then 1 / (id - 4) end, pg_sleep(case when id % 3 = 1 then 0 else 30 end) from t"
 
     async def work(_: Any, tx: Direct) -> None:
         with pytest.raises(PgError) as caught:
@@ -225,6 +226,17 @@ def test_several_pulls_see_one_snapshot(on: Any) -> None:
     assert gathered(on, text, (ROWS_OF_T, ROWS_OF_T)).rows() == [[b"3000", b"3000"]]
     repeatable = "BEGIN ISOLATION LEVEL REPEATABLE READ"
     assert gathered(on, text, (ROWS_OF_T, ROWS_OF_T), repeatable).rows() == [[b"3000", b"3000"]]
+
+
+def test_in_a_block_several_pulls_are_one_statement(on: Any) -> None:
+    counted = Pull(ALL, b"select id % 2, count(*), sum(x) from t group by 1", ("k", "n", "s"),
+                   types=("integer", "bigint", "numeric"))
+    text = (b"select count(*), sum(a.x), min(a.name), max(a.mood)::text, (select sum(s) from ", 1, b") from ", 0, b" a")
+    pull = Pull(ALL, b"select id, x, name, mood from t", ("id", "x", "name", "mood"), ("public", "t"))
+    client = gathered(on, text, (pull, counted), "BEGIN")
+    total = sum(i * 150 for i in range(1, 3001) if i % 7)
+    number = f"{total // 100}.{total % 100:02}".encode()
+    assert client.rows() == [[b"3000", number, b"n1\t\\", b"ok", number]]
 
 
 def test_computed_rows(on: Any) -> None:
