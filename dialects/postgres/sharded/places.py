@@ -85,8 +85,16 @@ class Places:
             return COORDINATOR
         if route.flags & (f.MULTI | f.DDL | f.PROBE | f.PREPARED_SQL | f.COPY_IN | f.COPY_OUT):
             return None
-        planned = self.sharding.plan(text, route, self.search_path())
-        return self.place(planned, text, bind)
+        sharding = self.sharding
+        if not bind.values:
+            found = sharding.point(route, text)
+            if found is not None:
+                return found
+        planned = sharding.plan(text, route, self.search_path())
+        place = self.place(planned, text, bind)
+        if place and not bind.values:
+            sharding.learn(route, text, planned, self.link.router.digest_of(text))
+        return place
 
     def place(self, planned: Planned, text: bytes, bind: Bind) -> str | None:
         """The one place where this plan runs as it came."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlglot
-from sqlglot import exp
 
 from shardproxy.catalog.tables import Tables
 from shardproxy.dialects.postgres.sql.sharding import KNOWLEDGE
@@ -22,6 +21,8 @@ from shardproxy.planner.queries import plan_query
 from shardproxy.planner.writes import plan_write
 from shardproxy.router import flags as f
 from shardproxy.topology.layout import Layout
+
+from .points import learn
 
 __all__ = ["Planned", "Sharding", "sharding_of"]
 
@@ -96,8 +97,27 @@ class Sharding:
         if known is not None and known[0] == self.generation:
             return bool(known[1])
         found = self._plain(route)
-        route.sharding = (self.generation, found)
+        route.sharding = (self.generation, found, None)
         return found
+
+    def point(self, route: Any, text: bytes) -> str | None:
+        """The one shard of a text whose digest is known for that; None: plan it."""
+        known = route.sharding
+        if known is None or known[0] != self.generation or known[2] is None or not known[2].proved:
+            return None
+        place: str | None = known[2].place(text)
+        return place
+
+    def learn(self, route: Any, text: bytes, planned: Planned, digest: bytes) -> None:
+        """A text was planned in full: what that tells of its digest."""
+        known = route.sharding
+        if known is not None and known[0] == self.generation:
+            route.sharding = (*known[:2], learn(known[2], digest, text, planned.plan, self.layout, self._key_types))
+
+    def _key_types(self, name: tuple[str, str]) -> list[int]:
+        table, layout = self.tables.get(*name), self.layout.table(*name)
+        columns = [] if table is None or layout is None else [table.column(one) for one in layout.key]
+        return [column.base or column.type for column in columns if column is not None]
 
     def _plain(self, route: Any) -> bool:
         if route.flags & f.UNPARSED and not route.digest:
@@ -147,7 +167,7 @@ class Sharding:
         return plan_write(text, None, self.layout, self.tables, search_path, KNOWLEDGE)
 
 
-def _tree(text: str) -> exp.Expression | None:
+def _tree(text: str) -> Any:
     """Another reading of the text; None: sqlglot does not understand it."""
     try:
         return sqlglot.parse_one(text, dialect="postgres")
