@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from shardproxy.dialects.base import Analysis, FactsView
+from shardproxy.dialects.base import Adopted, Analysis, FactsView
 from shardproxy.dialects.distributed import Distributed
 from shardproxy.dialects.postgres.proxying import Proxying
 from shardproxy.dialects.replication import Replication
@@ -57,6 +57,18 @@ class Postgres(Proxying):
         from shardproxy.dialects.postgres.catalog import load
 
         return await load(connection, harmless, tables)
+
+    async def prepare_place(self, connection: Any, coordinator: bool) -> None:
+        """Make what transactions and shells need in a server's database. PlaceError: it cannot be made."""
+        from shardproxy.dialects.postgres.sharded.bootstrap import prepare_place
+
+        await prepare_place(connection, coordinator)
+
+    async def adopt(self, coordinator: Any, shards: Mapping[str, Any], tables: Sequence[Any]) -> Adopted:
+        """Make shells of what only the shards have; what stands against serving these tables as laid out."""
+        from shardproxy.dialects.postgres.sharded.adopt import adopt
+
+        return await adopt(coordinator, shards, tables)
 
 
 DIALECT = Postgres()

@@ -109,9 +109,15 @@ class Function:
 
 
 class Tables:
-    """All relations of the user and what functions touch them."""
+    """All relations of the user and what functions touch them.
 
-    def __init__(self, tables: Collection[Table], functions: Mapping[str, Function] | None = None) -> None:
+    ``refused``: by (schema, name), why statements on a table are refused (55000), for example because its shards
+    define it differently.
+    """
+
+    def __init__(self, tables: Collection[Table], functions: Mapping[str, Function] | None = None,
+                 refused: Mapping[tuple[str, str], str] | None = None) -> None:
+        self.refused: Mapping[tuple[str, str], str] = refused or {}
         self._qualified = {(table.schema, table.name): table for table in tables}
         self._oids = {table.oid: table for table in tables}
         self.functions: Mapping[str, Function] = functions or {}
@@ -144,7 +150,8 @@ class Tables:
         """From what ``to_json`` gave."""
         functions = {name: Function(volatility, tuple(languages), frozenset(touches), opaque)
                      for name, (volatility, languages, touches, opaque) in data["functions"].items()}
-        return cls([_table(one) for one in data["relations"]], functions)
+        refused = {(schema, name): why for schema, name, why in data.get("refused", ())}
+        return cls([_table(one) for one in data["relations"]], functions, refused)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts, equal for equal catalogs."""
@@ -152,6 +159,7 @@ class Tables:
             "relations": [_json_of(self._qualified[key]) for key in sorted(self._qualified)],
             "functions": {name: [one.volatility, list(one.languages), sorted(one.touches), one.opaque]
                           for name, one in sorted(self.functions.items())},
+            "refused": [[*name, why] for name, why in sorted(self.refused.items())],
         }
 
 

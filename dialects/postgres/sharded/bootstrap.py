@@ -10,28 +10,22 @@ from typing import Any
 
 import asyncpg
 
+from shardproxy.dialects.base import PlaceError
+
 from .decisions import COORDINATOR_SQL, PLACE_SQL
 from .shells import SERVER, SHELL_SQL, WRAPPER_SQL
 
-__all__ = ["VERSION", "BootstrapError", "prepare_place"]
+__all__ = ["VERSION", "prepare_place"]
 
 VERSION = 1
 _LOCK = 0x73686172
 """Of everybody who makes schema ``shardproxy``: "shar"."""
 
 
-class BootstrapError(Exception):
-    """``remedy``: SQL for somebody with more rights."""
-
-    def __init__(self, problem: str, remedy: str = "") -> None:
-        super().__init__(problem)
-        self.remedy = remedy
-
-
 async def prepare_place(connection: Any, coordinator: bool) -> bool:
     """Make what is missing through an asyncpg connection to a primary. Gives whether anything was.
 
-    BootstrapError: rights are missing.
+    PlaceError: rights are missing.
     """
     mark = f"shardproxy {VERSION}{' coordinator' if coordinator else ''}"
     if await _is_made(connection, mark, coordinator):
@@ -49,7 +43,7 @@ async def prepare_place(connection: Any, coordinator: bool) -> bool:
                 await connection.execute(SHELL_SQL)
             await connection.execute(f"comment on schema shardproxy is '{mark}'")
     except asyncpg.InsufficientPrivilegeError as error:
-        raise BootstrapError(*await _explain(connection, str(error), coordinator)) from error
+        raise PlaceError(*await _explain(connection, str(error), coordinator)) from error
     return True
 
 

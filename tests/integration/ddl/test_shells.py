@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from shardproxy.dialects.postgres.sharded.bootstrap import BootstrapError, prepare_place
+from shardproxy.dialects.base import PlaceError
+from shardproxy.dialects.postgres.sharded.bootstrap import prepare_place
 from shardproxy.dialects.postgres.sharded.shells import close_sql, open_sql, shell_sql
 from shardproxy.tools.cluster import Node
 
@@ -223,11 +224,11 @@ async def test_preparing_is_repeatable_and_two_may_do_it_at_once(pg: Node, datab
 async def test_rights_that_are_missing_are_told(pg: Node, database: str) -> None:
     await pg.sql("do $$ begin create role shell_weak login; exception when duplicate_object then end $$")
     async with pg.connection(database, user="shell_weak") as connection:
-        with pytest.raises(BootstrapError, match="may not make schema") as caught:
+        with pytest.raises(PlaceError, match="may not make schema") as caught:
             await prepare_place(connection, False)
         await pg.sql(caught.value.remedy, dbname=database)
         assert await prepare_place(connection, False)
-        with pytest.raises(BootstrapError, match="not a superuser"):
+        with pytest.raises(PlaceError, match="not a superuser"):
             await prepare_place(connection, True)
 
 
