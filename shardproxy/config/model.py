@@ -97,13 +97,26 @@ class Config(Settings):
 
     def database_for(self, name: str) -> Database | None:
         """The database a client asked for; ``"*"`` stands in for names that have no entry."""
-        if name in (ADMIN_DATABASE, ANY, ""):
+        if name in (ADMIN_DATABASE, ANY, "") or self.shard_owner(name) is not None:
             return None
         found = self.databases.get(name)
         if found is not None:
             return found
         wildcard = self.databases.get(ANY)
         return wildcard.named(name) if wildcard is not None else None
+
+    def shard_owner(self, name: str) -> Database | None:
+        """The database that ``database/keyspace/shard`` is a shard of, if it is one of a sharded keyspace."""
+        database, _, place = name.partition("/")
+        found = self.databases.get(database) if place else None
+        if found is None or name in self.databases:
+            return None
+        keyspace, _, shard = place.partition("/")
+        return found if keyspace in found.sharded and shard in found.keyspace_map[keyspace].shards else None
+
+    def entry_for(self, name: str) -> Database | None:
+        """Whose settings hold for an entry of the topology: a shard's are those of its database."""
+        return self.shard_owner(name) or self.database_for(name)
 
     def user(self, name: str) -> User | None:
         """The configured user of that name."""

@@ -5,8 +5,8 @@ the handler table of an ``Endpoint``.
 
 The life of a worker: the parent starts ``python -m shardproxy.server.worker --control FD --board FD
 --index N --listen JSON`` (JSON: a list of ``[fd, dialect, address]``) and calls ``start``, then ``facts``,
-``enable`` and ``pause`` for what holds already, then ``topology``: from then on the worker accepts clients, and
-calls ``ready``. At end of file on the control channel a worker exits at once.
+``enable``, ``pause`` and ``layout`` for what holds already, then ``topology``: from then on the worker accepts
+clients, and calls ``ready``. At end of file on the control channel a worker exits at once.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ class WorkerApi(Protocol):
 
     async def facts(self, database: str, facts: Mapping[str, Any], epoch: int) -> None:
         """What the catalog of a database says, for its router."""
+
+    async def layout(self, database: str, layout: Mapping[str, Any]) -> None:
+        """Which table of a database lives where (``Layout.to_json``)."""
 
     async def show(self, what: str) -> list[dict[str, Any]]:
         """Figures, see figures.py."""

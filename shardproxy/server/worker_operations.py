@@ -47,7 +47,8 @@ class Operations(TransactionOperations):
         return count
 
     def _named(self, database: str | None) -> list[DatabaseRuntime]:
-        return [d for name, d in self.databases.items() if database in (None, name)]
+        """A database and its shards; None: all."""
+        return [d for name, d in self.databases.items() if database in (None, name, d.view.owner)]
 
     async def pause(self, database: str | None) -> None:
         self._paused.add(database)

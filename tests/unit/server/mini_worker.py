@@ -62,6 +62,9 @@ class MiniWorker(TransactionOperations):
         self.told.append(["topology", sorted(view["databases"])])
         self.known.set()
 
+    async def layout(self, database: str, layout: Mapping[str, Any]) -> None:
+        self.told.append(["layout", database, layout["epoch"]])
+
     async def facts(self, database: str, facts: Mapping[str, Any], epoch: int) -> None:
         self.told.append(["facts", database, epoch])
 
