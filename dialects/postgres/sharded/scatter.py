@@ -15,12 +15,13 @@ from contextlib import aclosing
 from typing import Any
 
 from shardproxy.dialects.postgres import wire
-from shardproxy.planner.plan import Scatter, SortKey
+from shardproxy.planner.plan import Fold, Scatter
 
 from .columns import BINARY_IS_LOCAL, FIRST_USER_OID, ColumnDescription, agreed, read_columns, write_columns
 from .described import describe
 from .errors import PgError, refused
 from .folds import fold_rows
+from .gather import run_gather
 from .keys_cy import kind_of
 from .legs import DESCRIBE_PORTAL, Bind, Leg, Rows, bound
 from .merge_cy import Merger, count_rows
@@ -32,13 +33,23 @@ __all__ = ["run_scatter", "scatter"]
 
 BLOCK = 64 * 1024
 MOMENTS, FLOATS, TEXTS = frozenset({1082, 1114, 1184}), frozenset({700, 701}), frozenset({18, 19, 25, 1042, 1043})
+SUMMED, BOOLEAN = frozenset({20, 21, 23, 1700}), 16
 SAME_ORDER = frozenset({"UTF8", "LATIN1", "SQL_ASCII"})
 """Client encodings in which texts have the order that they have in UTF-8."""
 
 
 async def run_scatter(tx: Any, plan: Scatter, statement: Statement, out: Output) -> None:
-    """Run ``plan`` on the shards that its filter names."""
-    await scatter(tx, plan, statement.shards(plan.filter), statement, out, tx.database.entry.max_fanout)
+    """Run ``plan`` on the shards that its filter names; what cannot be merged here is gathered."""
+    try:
+        await scatter(tx, plan, statement.shards(plan.filter), statement, out, tx.database.entry.max_fanout)
+    except CannotMerge:
+        if plan.otherwise is None:
+            raise
+        await run_gather(tx, plan.otherwise, statement, out)
+
+
+class CannotMerge(PgError):
+    """The rows turned out to be such that they cannot be merged here. Nothing was sent to the client."""
 
 
 async def scatter(tx: Any, plan: Scatter, shards: Sequence[str], statement: Statement, out: Output,
@@ -66,6 +77,8 @@ class _Scattered:
         self.left = -1 if limit is None else limit
         self.count = 0
         self.columns: list[ColumnDescription] = []
+        self.sort: list[tuple[int, int, int, bool, bool]] = []
+        self.folds: list[Fold] = []
 
     async def at_once(self, places: Sequence[str]) -> None:
         """All shards side by side."""
@@ -76,8 +89,8 @@ class _Scattered:
             for leg in legs:
                 replies.append(leg.rows(self.plan.text, self.statement.bind, formats))
             await watched(self._read(places, replies), replies)
-        except BaseException:
-            await stop(legs[:len(replies)], replies)
+        except BaseException as error:
+            await stop(legs[:len(replies)], replies, gently=isinstance(error, CannotMerge))
             raise
         await stop(legs, replies, gently=True)
 
@@ -126,6 +139,9 @@ class _Scattered:
         if any(one >= FIRST_USER_OID for one in types):
             types = await self._types(visible)
         self._check_binary(visible, types)
+        self.sort = [(key.column, self._comparable(key.column, key.type_oid), columns[key.column].format,
+                      key.descending, key.nulls_first) for key in self.plan.order]
+        self.folds = [self._fold_of(number, fold) for number, fold in enumerate(self.plan.folds)]
         self.out.description(write_columns([column._replace(table=0, number=0, type=oid)
                                             for column, oid in zip(visible, types, strict=True)]))
 
@@ -146,8 +162,7 @@ class _Scattered:
         for column, oid in zip(visible, types, strict=True):
             if column.format and (oid in BINARY_IS_LOCAL or (oid >= FIRST_USER_OID and oid not in safe)):
                 name = column.name.decode("utf-8", "replace")
-                raise refused(f'column "{name}" over several shards in binary format: it may hold OIDs of types, which '
-                              "differ between servers", "Ask for it in text format, or cast it to text.")
+                raise _cannot(f'column "{name}" in binary format, which may hold OIDs of types', "Ask for text format.")
 
     # -- how they become one
 
@@ -169,8 +184,7 @@ class _Scattered:
         self.skip, self.left = merger.skip, merger.left
 
     async def _merge(self, replies: Sequence[Rows]) -> None:
-        sort = [self._sort(key) for key in self.plan.order]
-        merger = Merger(len(replies), sort, self.plan.hidden, self.skip, self.left)
+        merger = Merger(len(replies), self.sort, self.plan.hidden, self.skip, self.left)
         chunks = [one.chunks() for one in replies]
 
         async def feed(index: int) -> None:
@@ -200,29 +214,46 @@ class _Scattered:
         if not rows or self.skip or self.left == 0:
             return
         forms = [column.format for column in self.columns]
-        cells = fold_rows(self.plan.folds, forms[:len(self.plan.folds)], rows)
+        cells = fold_rows(self.folds, forms[:len(self.folds)], rows)
         visible = cells[:len(self.columns) - self.plan.hidden]
         parts_ = [b"\xff\xff\xff\xff" if cell is None else len(cell).to_bytes(4, "big") + cell for cell in visible]
         self.out.row(len(visible).to_bytes(2, "big") + b"".join(parts_))
         self.count = 1
 
-    def _sort(self, key: SortKey) -> tuple[int, int, int, bool, bool]:
-        """A sort key for ``Merger``; refused where the text that a session sees does not tell the order."""
-        form = self.columns[key.column].format
-        if kind_of(key.type_oid, form) == 0:
-            raise refused(f"ORDER BY over several shards of type {key.type_oid}")
+    # -- what can be compared
+
+    def _fold_of(self, number: int, fold: Fold) -> Fold:
+        """A fold with the type that its column really has."""
+        column = self.columns[number]
+        if fold.how in ("min", "max"):
+            return Fold(fold.how, self._comparable(number, fold.type_oid))
+        allowed = SUMMED if fold.how == "sum" else {BOOLEAN}
+        if column.type not in allowed:
+            raise _cannot(f"{fold.how} of type {column.type}")
+        return Fold(fold.how, column.type)
+
+    def _comparable(self, number: int, planned: int) -> int:
+        """The type as which a column is compared, if the text that the session sees tells the order."""
+        column = self.columns[number]
+        oid, form = planned or column.type, column.format
+        kind = kind_of(oid, form)
+        if kind == 0 or kind != kind_of(column.type, form) or (not planned and oid in TEXTS):
+            raise _cannot(f"the order of type {column.type}")
         settings = self.tx.link.settings.values
         reported = self.tx.link.parameters.values
-        if form == 0 and key.type_oid in MOMENTS and not reported.get("DateStyle", "ISO").startswith("ISO"):
-            raise refused("ORDER BY of dates over several shards with a DateStyle other than ISO", "Use DateStyle ISO.")
-        if form == 0 and key.type_oid in FLOATS and settings.get("extra_float_digits", "1").strip() in ROUNDED:
-            raise refused("ORDER BY of floating point over several shards with extra_float_digits below 1",
-                          "Reset extra_float_digits.")
+        if form == 0 and oid in MOMENTS and not reported.get("DateStyle", "ISO").startswith("ISO"):
+            raise _cannot("the order of dates with a DateStyle other than ISO", "Use DateStyle ISO.")
+        if form == 0 and oid in FLOATS and settings.get("extra_float_digits", "1").strip() in ROUNDED:
+            raise _cannot("the order of floating point with extra_float_digits below 1", "Reset extra_float_digits.")
         encoding = reported.get("client_encoding", "UTF8")
-        if key.type_oid in TEXTS and encoding not in SAME_ORDER and encoding != reported.get("server_encoding"):
-            raise refused(f"ORDER BY of text over several shards with client_encoding {encoding}",
-                          "Use client_encoding UTF8.")
-        return key.column, key.type_oid, form, key.descending, key.nulls_first
+        if oid in TEXTS and encoding not in SAME_ORDER and encoding != reported.get("server_encoding"):
+            raise _cannot(f"the order of text with client_encoding {encoding}", "Use client_encoding UTF8.")
+        return oid
+
+
+def _cannot(what: str, hint: str = "") -> CannotMerge:
+    """Refused, unless it can be gathered."""
+    return CannotMerge(refused(f"{what} over several shards", hint).fields)
 
 
 ROUNDED = frozenset(str(digits) for digits in range(-15, 1))

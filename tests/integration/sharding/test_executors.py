@@ -13,7 +13,7 @@ from shardproxy.catalog.tables import Column, Table, Tables
 from shardproxy.dialects.postgres.sharded.errors import PgError
 from shardproxy.dialects.postgres.sharded.gather import run_gather
 from shardproxy.dialects.postgres.sharded.legs import NO_BIND, Bind
-from shardproxy.dialects.postgres.sharded.scatter import scatter
+from shardproxy.dialects.postgres.sharded.scatter import run_scatter, scatter
 from shardproxy.dialects.postgres.sharded.statement import Statement
 from shardproxy.planner.plan import Fold, Gather, Pull, Scatter, ShardFilter, SortKey, Value
 from shardproxy.tools.cluster import Node
@@ -119,6 +119,25 @@ def test_limit_and_offset(on: Any) -> None:
 def test_limit_without_order_stops_the_rest(on: Any) -> None:
     client = scattered(on, "select a.id from t a, t b, t c", {"limit": Value(text="5")})
     assert len(client.rows()) == 5
+
+
+@pytest.mark.parametrize("begin", ["", "BEGIN"])
+def test_what_cannot_be_merged_is_gathered(on: Any, begin: str) -> None:
+    pull = Pull(ALL, b"select mood, id from t where id < 100", ("mood", "id"), ("public", "t"))
+    otherwise = Gather((pull,), (b"select mood, id from ", 0, b" order by mood, id"))
+    text = "select mood, id from t where id < 100 order by mood, id"
+
+    async def work(_: Any, tx: Direct) -> None:
+        tx.begin = begin
+        plan = Scatter(ALL, text.encode(), (SortKey(0, 0), SortKey(1, 23)), otherwise=otherwise)
+        await run_scatter(tx, plan, statement(text), tx.out)
+        if begin:
+            await tx.rollback()
+            tx.begin = ""
+
+    client = on(work).client
+    assert [row[1] for row in client.rows()] == [str(i).encode() for i in range(1, 100)]
+    assert [kind for kind, _ in client.messages()].count("T") == 1
 
 
 def test_folds(on: Any) -> None:
