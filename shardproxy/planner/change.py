@@ -310,9 +310,13 @@ def _push(change: Change, found: Analysis, target: Relation, used: set[str]) -> 
 def _write_back(change: Change, found: Analysis, target: Relation, table: Table, layout: TableLayout,
                 ) -> WriteBack | Refusal:
     """The text runs on a copy of the rows."""
-    if not table.primary_key:
-        return Refusal(f'{change.kind.upper()} over several shards of table "{table.name}", which has no primary key',
+    if not table.primary_key or not set(layout.key) <= set(table.primary_key):
+        return Refusal(f'{change.kind.upper()} over several shards of table "{table.name}", which has no primary key '
+                       "with the sharding key",
                        "Add a primary key, or name the rows by the sharding key.")
+    if any(column.generated for column in table.columns) and change.returning[0] < change.returning[1]:
+        return Refusal(f'RETURNING of table "{table.name}", which has generated columns, from several shards',
+                       "Read the rows afterwards.")
     pulls: list[Pull] = [_target_pull(change, found, target, table)]
     edits: list[Edit] = [(change.source.start, change.source.name_end, tuple(
         table_edit(found, target, 0)[0][2]))]
@@ -326,7 +330,8 @@ def _write_back(change: Change, found: Analysis, target: Relation, table: Table,
     edits += column_edits(found)
     return WriteBack((table.schema, table.name), layout.keyspace, tuple(pulls), 0,
                      parts(edited(change.scope.text, edits)), change.kind.upper(),
-                     "the rows that may change are copied, changed and written back")
+                     "the rows that may change are copied, changed and written back",
+                     tuple(dict.fromkeys(name for names, _ in change.sets for name in names)))
 
 
 def _target_pull(change: Change, found: Analysis, target: Relation, table: Table) -> Pull:

@@ -20,6 +20,7 @@ from .nodes import Query
 from .plan import COORDINATOR, Gather, InsertFrom, Plan, Pull, Push, Reference, Refusal, Single, Write
 from .readings import analysed, kinds, near, query_at
 from .safety import check_spread
+from .scopes import Relation
 from .target import Scope
 
 __all__ = ["into_reference", "into_unsharded", "plan", "staged"]
@@ -69,10 +70,7 @@ def _pushed(scope: Scope, insert: Insert, found: Analysis, table: Table, layout:
     anchor = next((one for one in sources if one.context is root.context and one.key() and all(
         _feeds(found, columns, name, own) for name, own in zip(layout.key, one.key(), strict=False))
         and len(one.key()) == len(layout.key)), None)
-    if anchor is None or anchor.layout is None or anchor.layout.keyspace != layout.keyspace or any(
-            found.family(term) != scope.knowledge.family(column.base or column.type)
-            for term, name in zip(anchor.key(), layout.key, strict=True)
-            if (column := table.column(name)) is not None):
+    if anchor is None or not _same_types(anchor, table, layout):
         return None
     used = kinds(found)
     own = [column for column in table.columns if column.name not in columns[:len(root.outputs)]]
@@ -96,6 +94,16 @@ def _feeds(found: Analysis, columns: tuple[str, ...], name: str, own: tuple[int,
     return term is not None and root.context.same(term, own)
 
 
+def _same_types(anchor: Relation, table: Table, layout: TableLayout) -> bool:
+    """Whether the key of a source is stored in the target as it is."""
+    if anchor.table is None or anchor.layout is None or anchor.layout.keyspace != layout.keyspace:
+        return False
+    pairs = [(anchor.table.column(theirs), table.column(ours))
+             for theirs, ours in zip(anchor.layout.key, layout.key, strict=True)]
+    return all(a is not None and b is not None and (a.type_name == b.type_name or (
+        (a.base or a.type) == (b.base or b.type) and b.typmod < 0)) for a, b in pairs)
+
+
 def staged(scope: Scope, insert: Insert, table: Table, layout: TableLayout) -> InsertFrom | Refusal:
     """All rows are made on the coordinator, in a temporary table."""
     if insert.overriding == "user":
@@ -117,8 +125,9 @@ def staged(scope: Scope, insert: Insert, table: Table, layout: TableLayout) -> I
     end = insert.lexemes[insert.body[1] - 1].end
     stage = parts(edited(scope.text[:end], edits))
     columns = tuple(column.name for column in table.columns if not column.generated)
+    alias = insert.lexemes[behind - 1].text if word(insert.lexemes, behind - 2) == "as" else ""
     return InsertFrom((table.schema, table.name), layout.keyspace, tuple(pulls), stage, columns, tail_of(insert),
-                      insert.returning[0] < insert.returning[1], insert.conflict[0] < insert.conflict[1])
+                      insert.returning[0] < insert.returning[1], insert.conflict[0] < insert.conflict[1], alias)
 
 
 def _pulls(scope: Scope, found: Analysis) -> tuple[list[Pull], list[Edit]]:

@@ -101,6 +101,7 @@ class Scatter:
 
     ``order`` empty: shard after shard or as they come. ``hidden``: trailing columns that the client does not see.
     ``limit``, ``offset``: applied after the merge. ``folds``: one row per shard becomes one row, column by column.
+    ``otherwise``: the same by gathering, for cursors and where the types turn out not to be comparable.
     ``serial``: one shard after the other, stopping at the limit (FOR UPDATE SKIP LOCKED LIMIT).
     """
 
@@ -113,6 +114,7 @@ class Scatter:
     folds: tuple[Fold, ...] = ()
     serial: bool = False
     why: str = ""
+    otherwise: Gather | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +224,15 @@ class InsertFrom:
     tail: Parts = ()
     returning: bool = False
     conflict: bool = False
+    alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteBack:
     """UPDATE, DELETE or MERGE that one shard alone cannot decide: the candidate rows are locked and pulled (``pulls``;
     ``target`` is the number of the target's), the text runs on the copy (``text``: command tag and RETURNING are its
-    own), and the difference is written to the shards by primary key. A row may move to another shard."""
+    own), and the difference is written to the shards by primary key. A row may move to another shard.
+    ``columns``: those that an update sets."""
 
     table: tuple[str, str]
     keyspace: str
@@ -237,6 +241,7 @@ class WriteBack:
     text: Parts
     kind: str
     why: str = ""
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,15 +61,14 @@ async def run_insert_rows(tx: Transaction, plan: InsertRows, statement: Statemen
     out.complete(f"INSERT 0 {count}")
 
 
-async def interleave(results: Mapping[str, Rows], places: Sequence[str], conflict: bool, out: Output) -> int:
-    """Rows of RETURNING in the order of the rows sent (``places``: where each went); gives their number."""
-    described = False
-    for rows in results.values():
-        description = await rows.described()
-        if description is not None and not described:
-            out.description(description)
-            described = True
-    if not described:
+async def interleave(results: Mapping[str, Rows], places: Sequence[str], conflict: bool, out: Output,
+                     described: bool = False) -> int:
+    """Rows of RETURNING in the order of the rows sent (``places``: where each went); gives the number of all rows.
+    ``described``: the client knows the columns."""
+    descriptions = [await rows.described() for rows in results.values()]
+    if descriptions[0] is not None and not described:
+        out.description(descriptions[0])
+    if descriptions[0] is None:
         for rows in results.values():
             await rows.done()
     elif not conflict:

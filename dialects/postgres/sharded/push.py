@@ -13,7 +13,7 @@ from .writing import clocks_of, deliver, fill, foreign_text, tag_of, writers
 if TYPE_CHECKING:
     from .transaction import Transaction
 
-__all__ = ["run_push", "run_whole"]
+__all__ = ["run_push"]
 
 
 async def run_push(tx: Transaction, plan: Push, statement: Statement, out: Output) -> None:
@@ -33,11 +33,3 @@ async def run_push(tx: Transaction, plan: Push, statement: Statement, out: Outpu
         with foreign_text():
             count = await deliver(results, out)
     out.complete(tag_of(plan.kind, count))
-
-
-async def run_whole(tx: Transaction, place: str, statement: Statement, out: Output) -> None:
-    """A write that one shard carries out as it came."""
-    legs = await writers(tx, [place], statement)
-    rows = legs[0].rows(statement.text, statement.bind, statement.formats)
-    await deliver([rows], out)
-    out.complete(rows.tag)

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from shardproxy.catalog.tables import Tables
 from shardproxy.planner.plan import NOW, STATEMENT_NOW, Parts
 
+from .columns import read_columns, write_columns
 from .errors import PgError
 from .legs import Leg, Rows, payloads
 from .output import Output
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
     from .transaction import Transaction
 
-__all__ = ["Clocks", "count_of", "deliver", "fill", "foreign_text", "key_oids", "literal", "tag_of", "writers"]
+__all__ = ["Clocks", "count_of", "deliver", "fill", "foreign_text", "key_oids", "literal", "tag_of",
+           "without_tables", "writers"]
 
 _UTC = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
 _CLOCKS = {NOW: "now()", STATEMENT_NOW: "statement_timestamp()"}
@@ -118,6 +121,12 @@ async def deliver(results: Sequence[Rows], out: Output) -> int:
             await out.drain()
         count += count_of(rows.tag)
     return count
+
+
+def without_tables(description: bytes, tables: Tables) -> bytes:
+    """A RowDescription of the coordinator that does not name temporary tables."""
+    return write_columns([column if tables.by_oid(column.table) else column._replace(table=0, number=0)
+                          for column in read_columns(description)])
 
 
 async def iterate(rows: Rows) -> AsyncIterator[bytes]:
