@@ -42,13 +42,12 @@ class PlaceLinks:
 
     def sharded(self) -> list[str]:
         """Databases that have more places than their coordinator."""
-        owners = (name.partition("/")[0] for name in self._view().databases if "/" in name)
+        owners = (entry.owner for entry in self._view().databases.values() if entry.owner)
         return list(dict.fromkeys(name for name in owners if name in self._databases()))
 
     def places(self, database: str) -> list[str]:
         """The coordinator and all shards of a database."""
-        shards = (name.partition("/") for name in self._view().databases)
-        return [COORDINATOR, *(place for owner, slash, place in shards if slash and owner == database)]
+        return [COORDINATOR, *(entry.place for entry in self._view().shards_of(database))]
 
     @asynccontextmanager
     async def use(self, database: str, place: str) -> AsyncIterator[PlaceLink]:

@@ -194,7 +194,7 @@ class Bank:
             name = f"{self.name}/{place}" if place else self.name
             server = ServerView(f"{name}/0", number, self.node.host, self.node.port, self.dbname(place),
                                 role=PRIMARY, healthy=True)
-            view = DatabaseView(name, number, False, server.id, (server,))
+            view = DatabaseView(name, number, False, server.id, (server,), owner=self.name if place else "")
             views[name] = replace(view, primary=None, hold=True) if place in self.down else view
         return TopologyView(1, views)
 
