@@ -109,23 +109,15 @@ def _folded(name: str) -> str:
 
 
 def _check_key(names: Names, table: TableLayout, types: dict[str, str], like: bool) -> Refusal | None:
-    """Whether the key's columns are there, and hash as those of the keyspace's other tables."""
-    for at, column in enumerate(table.key):
+    """Whether the key's columns are there and can be hashed. Tables are co-located if their keys' types are alike."""
+    for column in table.key:
         if column not in types:
             if like:
                 continue
             return Refusal(f'sharding key "{column}" is not a column of "{table.name}"', "name one of its columns")
-        own = family(types[column])
-        if not own:
+        if not family(types[column]):
             return Refusal(f'sharding key "{column}" of type {types[column]}',
                            "use an integer, text, uuid, date, timestamp, numeric, bytea or boolean column")
-        for other in names.layout.keyspaces[table.keyspace].tables:
-            known = names.tables.get(other.schema, other.name)
-            theirs = known.column(other.key[at]) if known is not None and len(other.key) > at else None
-            if theirs is not None and family(theirs.type_name) not in ("", own):
-                return Refusal(f'sharding key "{column}" of type {types[column]} in keyspace "{table.keyspace}", where '
-                               f'"{other.name}" has a key of type {theirs.type_name}',
-                               "equal keys would not be on one shard: use the same type, or another keyspace")
     return None
 
 
