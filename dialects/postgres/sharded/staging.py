@@ -141,6 +141,15 @@ class Staging:
         places = self.statement.shards(pull.filter)
         return places[:1] if pull.one else places
 
+    async def empty(self, pulls: Sequence[Pull]) -> list[Staged]:
+        """The tables without rows, for EXPLAIN."""
+        for pull in pulls:
+            name = self._new_name()
+            await self._create(name, pull)
+            await self._finish(name, pull, 0)
+            self.tables.append(Staged(name, 0))
+        return self.tables
+
     async def drop(self) -> None:
         """Drop all of them."""
         if self.tables:
