@@ -98,9 +98,9 @@ def targets(text: str) -> list[str | None]:
 def _name(target: Any) -> str | None:
     if target.name is not None:
         return str(target.name)
-    if isinstance(target.val, pglast.ast.ColumnRef):
-        last = target.val.fields[-1]
-        return str(last.sval) if isinstance(last, pglast.ast.String) else "*"
-    if isinstance(target.val, pglast.ast.FuncCall):
-        return str(target.val.funcname[-1].sval)
-    return None
+    value: Any = target.val
+    kind = type(value).__name__
+    if kind == "ColumnRef":
+        last = value.fields[-1]
+        return str(last.sval) if type(last).__name__ == "String" else "*"
+    return str(value.funcname[-1].sval) if kind == "FuncCall" else None
