@@ -21,7 +21,7 @@ def client(shop: Deployment) -> Iterator[psycopg.Connection[Any]]:
 
 
 def lines(client: psycopg.Connection[Any], text: str) -> str:
-    return "\n".join(row[0] for row in client.execute(text))        # type: ignore[call-overload]
+    return "\n".join(row[0] for row in client.execute(text))
 
 
 def test_a_scatter(client: psycopg.Connection[Any]) -> None:
@@ -50,7 +50,7 @@ def test_a_route(client: psycopg.Connection[Any]) -> None:
 def test_a_gather_in_json(client: psycopg.Connection[Any], begin: bool) -> None:
     text = "select c.name, (select count(*) from customers d where d.name < c.name) from customers c"
     with client.transaction() if begin else client.cursor():
-        [(found,)] = client.execute(f"explain (analyze, format json) {text}").fetchall()    # type: ignore[call-overload]
+        [(found,)] = client.execute(f"explain (analyze, format json) {text}").fetchall()
     if isinstance(found, str):
         found = json.loads(found)
     top = found[0]["Plan"]
