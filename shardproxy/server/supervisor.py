@@ -45,7 +45,7 @@ from shardproxy.server.takeover import Predecessor, TakeoverServer, distrust_rep
 from shardproxy.server.worker_api import DRAIN_CLIENTS, DRAIN_NOW, DRAIN_SERVERS, ParentApi, PoolKey
 from shardproxy.server.workers import WORKER, Workers
 from shardproxy.topology.board_cy import Board
-from shardproxy.topology.layout import Layout
+from shardproxy.topology.layout import Layout, TableLayout
 from shardproxy.topology.view import TopologyView
 
 __all__ = ["Supervisor"]
@@ -255,6 +255,16 @@ class Supervisor:
     async def ddl(self, database: str) -> None:
         """The catalog of a database changed."""
         self.catalogs.ddl(database)
+
+    async def declare(self, database: str, table: TableLayout) -> None:
+        """A table is sharded from now on."""
+        await self.layouts.change(database, lambda layout: layout.with_table(table))
+        await self.workers.broadcast("ping")
+
+    async def undeclare(self, database: str, schema: str, name: str) -> None:
+        """A table is gone from the layout."""
+        await self.layouts.change(database, lambda layout: layout.without_table(schema, name))
+        await self.workers.broadcast("ping")
 
     async def cancel_elsewhere(self, asking: int, pid: int, secret_hex: str) -> bool:
         """Pass a cancel request to the other workers, and to the process this one took over from."""
