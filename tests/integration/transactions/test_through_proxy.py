@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 import psycopg
+import psycopg.rows
 import pytest
 import pytest_asyncio
 
@@ -59,12 +60,15 @@ class Till:
     def client(self, user: str = "teller") -> psycopg.Connection[Any]:
         return psycopg.connect(self.dsn(user), autocommit=True, connect_timeout=20)
 
+    def console(self, command: str) -> list[dict[str, Any]]:
+        """A command of the admin console."""
+        dsn = f"postgresql://postgres@127.0.0.1:{self.proxy.port}/shardproxy"
+        with psycopg.connect(dsn, autocommit=True, row_factory=psycopg.rows.dict_row) as admin:
+            return admin.execute(command).fetchall()
+
     def workers(self) -> list[int]:
         """Process ids of the workers."""
-        with psycopg.connect(f"postgresql://postgres@127.0.0.1:{self.proxy.port}/shardproxy", autocommit=True) as admin:
-            found = admin.execute("show workers")
-            names = [column.name for column in found.description or ()]
-            return [row[names.index("pid")] for row in found.fetchall() if row[names.index("pid")]]
+        return [row["pid"] for row in self.console("show workers") if row["pid"]]
 
     def kill(self) -> None:
         """The parent is killed; its workers end by themselves."""
@@ -140,6 +144,24 @@ async def test_deadlocks_over_shards_are_reported(till: Till) -> None:
     assert (await till.total())[0] == ACCOUNTS * START + 2
     await one.close()
     await two.close()
+
+
+async def test_the_console(till: Till) -> None:
+    points = till.console("restore point noon")
+    assert [row["place"] for row in points] == ["coordinator", "customer/s0", "customer/s1", "customer/s2"]
+    with pytest.raises(psycopg.Error, match="not a sharded database"):
+        till.console("restore point noon nowhere")
+    installation = await till.node.value("select id from shardproxy.installation", dbname="till")
+    stray = f"shardproxy:{installation}:gone:customer/s0:0123456789abcdef0001:1"
+    client = await asyncpg.connect(till.node.dsn("till_s0"))
+    await client.execute(f"begin; select 1; prepare transaction '{stray}'")
+    async with asyncio.timeout(20):
+        while not (rows := [row for row in till.console("show transactions") if row["gid"]]):
+            await asyncio.sleep(0.2)
+    assert [(row["gid"], row["server"], row["database"]) for row in rows] == [(stray, "customer/s0", "till")]
+    assert "gone is not a place" in rows[0]["state"]
+    await client.execute(f"rollback prepared '{stray}'")
+    await client.close()
 
 
 async def two_shards(till: Till) -> list[int]:
