@@ -203,7 +203,7 @@ class Staging:
         await self.leg.command(f"{options} ON COMMIT DROP AS SELECT {columns} FROM {shell} WITH NO DATA")
 
     async def _copy(self, name: str, binary: bool, places: Sequence[str], replies: Sequence[Rows]) -> None:
-        agreed(places, await together([one.described() for one in replies]))
+        agreed(places, [await one.described() for one in replies])
         form = " (FORMAT binary)" if binary else ""
         async with aclosing(self._data(replies, binary)) as data:
             await self.leg.copy_in(f"COPY {name} FROM STDIN{form}", data)
