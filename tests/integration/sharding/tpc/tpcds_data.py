@@ -30,7 +30,7 @@ PARENTS = {"date": DAYS, "time": 48, "item": 60, "customer": 100, "cdemo": 30, "
            "promo": 5, "warehouse": 3, "ship_mode": 4, "reason": 5, "call_center": 3, "catalog_page": 5,
            "web_page": 5, "web_site": 3, "income_band": 6}
 WORDS = {
-    "s_city": ["Midway", "Fairview"], "s_county": ["Williamson County", "Walker County"], "s_state": ["TN", "GA"],
+    "s_city": ["Midway", "Fairview"], "s_county": ["Williamson County", "Walker County"], "s_state": ["TN", "GA"], "w_state": ["TN", "GA"],
     "ca_state": ["TN", "GA", "CA", "TX", None], "ca_city": ["Midway", "Fairview", "Oakland"],
     "ca_county": ["Williamson County", "Walker County", "Rush County"], "ca_country": ["United States"],
     "ca_location_type": ["condo", "apartment"], "ca_zip": ["85669", "86197", "24128", "35709", "88274"],
