@@ -7,9 +7,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.fixtures.sharded import Deployment, System, sharded_node
 
 from shardproxy.tools.cluster import Node
+from tests.fixtures.sharded import Deployment, System, sharded_node
 
 __all__ = ["sharded_node"]
 
@@ -39,7 +39,7 @@ def at(system: System, sql: str, *args: Any) -> list[Any]:
     """The first value of a query at every place, the coordinator first."""
     found = []
     for place in system.places:
-        row = system.direct(place).execute(sql, args or None).fetchone()  # type: ignore[call-overload]
+        row = system.direct(place).execute(sql, args or None).fetchone()
         found.append(row[0] if row else None)
     return found
 
@@ -115,7 +115,7 @@ def test_refusals_change_nothing(ddl: System, client: psycopg.Connection[Any]) -
     for sql in ("alter table orders drop column customer", "create unique index on orders (id)",
                 "create trigger t after insert on orders execute function answer()"):
         with pytest.raises(psycopg.Error) as caught:
-            client.execute(sql)                                             # type: ignore[call-overload]
+            client.execute(sql)
         assert state(caught) == "0A000"
 
 
