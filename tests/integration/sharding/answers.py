@@ -191,7 +191,8 @@ def collect(replies: list[Message]) -> Answer:
             result = Result()
         elif kind == "t":
             (count,) = struct.unpack_from("!h", payload)
-            answer.parameters = tuple(oid if oid < FIRST_OWN_OID else 0 for oid in struct.unpack_from(f"!{count}I", payload, 2))
+            oids = struct.unpack_from(f"!{count}I", payload, 2)
+            answer.parameters = tuple(oid if oid < FIRST_OWN_OID else 0 for oid in oids)
         elif kind == "Z":
             answer.status = payload.decode()
         elif kind == "end":

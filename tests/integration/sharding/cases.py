@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CORPUS", "Case", "Statement", "is_ordered", "load"]
+__all__ = ["CORPUS", "Case", "Statement", "is_ordered", "load", "names"]
 
 CORPUS = Path(__file__).with_name("corpus")
 _COPY_IN = re.compile(r"^\s*copy\b.*\bfrom\s+stdin\b", re.I | re.S)
@@ -82,6 +82,11 @@ def is_ordered(text: str) -> bool:
     return False
 
 
+def names() -> list[str]:
+    """Of the files, those that change the schema last."""
+    return sorted((path.stem for path in CORPUS.glob("*.sql")), key=lambda name: (name == "ddl", name))
+
+
 def load(path: Path) -> list[Case]:
     """The cases of a file."""
     found: list[Case] = []
@@ -94,14 +99,17 @@ def load(path: Path) -> list[Case]:
 
 
 def _case(lines: list[str], number: str) -> Case:
-    name, finally_, modes, flags = "", [], (), []   # type: ignore[var-annotated]
+    name = ""
+    finally_: list[str] = []
+    modes: tuple[str, ...] = ()
+    flags: list[str] = []
     while lines and lines[0].startswith("--"):
         line = lines.pop(0)[2:].strip()
         key, _, value = line.partition(": ")
         if key == "finally":
             finally_.append(value.strip(";"))
         elif key == "only":
-            modes = tuple(value.split())    # type: ignore[assignment]
+            modes = tuple(value.split())
         elif key == "flag":
             flags += value.split()
         else:

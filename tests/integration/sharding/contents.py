@@ -43,11 +43,12 @@ class Judge:
         for key in keys:
             if (types, key) not in self.known:
                 self.connection.execute("set client_min_messages = error")
-                self.connection.execute(    # type: ignore[call-overload]
+                self.connection.execute(
                     f"create table if not exists {name} ({columns}) partition by hash ({names})")
                 query = (f"select m from generate_series(0, {SLOTS - 1}) m where "
                          f"satisfies_hash_partition('{name}'::regclass, {SLOTS}, m, {values})")
-                row = self.connection.execute(query, key).fetchone()    # type: ignore[call-overload]
+                row = self.connection.execute(query, key).fetchone()
+                assert row is not None
                 self.known[types, key] = row[0]
             found.append(self.known[types, key])
         return found
@@ -78,7 +79,7 @@ class Contents:
 
     def rows(self, place: str, table: str) -> list[str]:
         """All rows of a table as text, sorted."""
-        cursor = self.system.direct(place).execute(     # type: ignore[call-overload]
+        cursor = self.system.direct(place).execute(
             f'select t::text from only public."{table}" t')
         return sorted(_NOW.sub("NOW", row[0]) if _NOW.search(row[0]) else row[0] for row in cursor)
 
@@ -132,7 +133,7 @@ class Contents:
         found = []
         names = ", ".join(f'"{column}"::text' for column in columns)
         for place in self.system.shards(table):
-            keys = [tuple(row) for row in self.system.direct(place).execute(    # type: ignore[call-overload]
+            keys = [tuple(row) for row in self.system.direct(place).execute(
                 f"select distinct {names} from public.{table}")]
             for key, slot in zip(keys, self.judge.slots(types, keys), strict=True):
                 if self.owners.setdefault((len(key), slot), place) != place:
@@ -158,13 +159,13 @@ class Contents:
     def _refill(connection: psycopg.Connection[Any], table: str, rows: list[str]) -> None:
         with connection.transaction():
             connection.execute("set local session_replication_role = replica")
-            connection.execute(f"delete from only public.{table}")      # type: ignore[call-overload]
+            connection.execute(f"delete from only public.{table}")
             generated = connection.execute(
                 "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped "
                 "and attgenerated = '' order by attnum", [f"public.{table}"]).fetchall()
             names = ", ".join(f'"{row[0]}"' for row in generated)
             picked = ", ".join(f'(r).\"{row[0]}\"' for row in generated)
-            connection.execute(     # type: ignore[call-overload]
+            connection.execute(
                 f"insert into public.{table} ({names}) overriding system value select {picked} from "
                 f"(select unnest(%s::text[])::public.{table} r) rows", [rows])
 

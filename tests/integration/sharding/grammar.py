@@ -85,7 +85,8 @@ class Query:
         if kind == "lateral":
             one = self._table("ga", "a")
             self.columns.append(("l.m", "i"))
-            return f"{one} left join lateral (select max(b.g) m from gb b where b.{self.pick('k', 'g')} = a.k) l on true"
+            inner = f"select max(b.g) m from gb b where b.{self.pick('k', 'g')} = a.k"
+            return f"{one} left join lateral ({inner}) l on true"
         first, second, how, on = {
             "join": ("ga", "gb", "join", "x.k = y.k"),
             "cross": ("ga", "gb", "join", "x.g = y.g"),

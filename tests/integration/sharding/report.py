@@ -20,7 +20,7 @@ from tests.fixtures import shop as shop_data
 from tests.fixtures.sharded import SETTINGS, Deployment, System, split
 
 from .answers import MODES
-from .cases import CORPUS, load
+from .cases import CORPUS, load, names
 from .contents import Judge
 from .differ import Differ, Report
 
@@ -38,7 +38,7 @@ def _fill(system: System) -> None:
     with system.client() as client:
         for statement in [*split(shop_data.SCHEMA.read_text()), *shop_data.statements()]:
             try:
-                client.execute(statement)   # type: ignore[call-overload]
+                client.execute(statement)
             except psycopg.Error as error:
                 print(f"SETUP {system.name}: {statement[:150]}\n    {error}")
 
@@ -54,7 +54,7 @@ async def main(arguments: argparse.Namespace) -> int:
                 prepare(shop, Path(folder), arguments.settle)
                 await cluster.primary.sql("create database judge")
                 differ = Differ(shop, Judge(cluster.primary.dsn("judge")))
-                for name in arguments.files or sorted(path.stem for path in CORPUS.glob("*.sql")):
+                for name in arguments.files or names():
                     cases = [c for c in load(CORPUS / f"{name}.sql") if re.search(arguments.only, c.name + c.text)]
                     for count in counts:
                         for mode in arguments.modes.split(","):

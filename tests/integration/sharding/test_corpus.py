@@ -12,10 +12,10 @@ import pytest
 from tests.fixtures.sharded import counts
 
 from .answers import MODES
-from .cases import CORPUS, load
+from .cases import CORPUS, load, names
 from .differ import Differ
 
-FILES = sorted(path.stem for path in CORPUS.glob("*.sql"))
+FILES = names()
 ONE_MODE = {0: MODES, 1: ("binary",), 2: ("prepared",), 4: ("simple",)}
 FULL = bool(os.environ.get("SHARDPROXY_TEST_FULL"))
 PAIRS = [(count, mode) for count in counts() for mode in (MODES if FULL else ONE_MODE.get(count, MODES))]

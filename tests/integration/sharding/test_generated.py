@@ -53,9 +53,9 @@ class Runner:
     def _filled(self, connection: psycopg.Connection[Any], script: Script) -> list[str]:
         """Put the rows in; what is to be run and asked: each statement, and after a write the tables."""
         for table in TABLES:
-            connection.execute(f"delete from {table}")      # type: ignore[call-overload]
+            connection.execute(f"delete from {table}")
             if script.rows.get(table):
-                connection.execute(                         # type: ignore[call-overload]
+                connection.execute(
                     f"insert into {table} values {', '.join(script.rows[table])}")
         found = []
         for statement in script.statements:
@@ -91,7 +91,7 @@ class Runner:
     @staticmethod
     def _outcome(connection: psycopg.Connection[Any], statement: str, binary: bool) -> Outcome:
         try:
-            cursor = connection.execute(statement, binary=binary)   # type: ignore[call-overload]
+            cursor = connection.execute(statement, binary=binary)
         except psycopg.Error as error:
             if connection.closed:
                 raise
@@ -110,7 +110,7 @@ class Runner:
         """Leave the tables empty, as they were."""
         for connection in (self.plain, *self.systems.values()):
             for table in TABLES:
-                connection.execute(f"delete from {table}")  # type: ignore[call-overload]
+                connection.execute(f"delete from {table}")
             connection.close()
 
 

@@ -71,7 +71,7 @@ def loaded(bench: Deployment, binaries: Binaries) -> Deployment:
 
 def _one(system: System, query: str) -> tuple[object, ...]:
     with system.client() as client:
-        row = client.execute(query).fetchone()  # type: ignore[call-overload]
+        row = client.execute(query).fetchone()
         assert row is not None
         return tuple(row)
 

@@ -38,12 +38,12 @@ def _deployment(node: Node, folder: Path, name: str, data: object) -> Deployment
 def _fill(system: System, schema: list[str], data: object) -> None:
     with system.client() as client:
         for statement in schema:
-            client.execute(statement)       # type: ignore[call-overload]
+            client.execute(statement)
         for table, rows in data.tables():   # type: ignore[attr-defined]
             with client.cursor().copy(f"copy {table} from stdin") as copy:
                 for row in rows:
                     copy.write_row(row)
-            assert client.execute(f"select count(*) from {table}").fetchone() == (len(rows),)   # type: ignore[call-overload]
+            assert client.execute(f"select count(*) from {table}").fetchone() == (len(rows),)
         client.execute("analyze")
 
 

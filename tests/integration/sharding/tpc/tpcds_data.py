@@ -19,7 +19,7 @@ SHARDED = {
     "web_sales": "ws_bill_customer_sk", "web_returns": "wr_item_sk", "inventory": "inv_item_sk",
 }
 KEYS: dict[str, tuple[tuple[str, str], ...]] = {
-    **{table: () for table in REFERENCE}, **{table: ((key, "int"),) for table, key in SHARDED.items()}}
+    **dict.fromkeys(REFERENCE, ()), **{table: ((key, "int"),) for table, key in SHARDED.items()}}
 
 SIZES = {"store": 6, "warehouse": 3, "ship_mode": 4, "reason": 5, "promotion": 5, "call_center": 3, "catalog_page": 5,
          "web_site": 3, "web_page": 5, "income_band": 6, "household_demographics": 24, "customer_demographics": 30,
@@ -29,20 +29,23 @@ FIRST_DAY, DAYS = date(1998, 12, 1), 1160
 PARENTS = {"date": DAYS, "time": 48, "item": 60, "customer": 100, "cdemo": 30, "hdemo": 24, "addr": 60, "store": 6,
            "promo": 5, "warehouse": 3, "ship_mode": 4, "reason": 5, "call_center": 3, "catalog_page": 5,
            "web_page": 5, "web_site": 3, "income_band": 6}
-WORDS = {
-    "s_city": ["Midway", "Fairview"], "s_county": ["Williamson County", "Walker County"], "s_state": ["TN", "GA"], "w_state": ["TN", "GA"],
+WORDS: dict[str, list[str] | list[str | None]] = {
+    "s_city": ["Midway", "Fairview"], "s_county": ["Williamson County", "Walker County"],
+    "s_state": ["TN", "GA"], "w_state": ["TN", "GA"],
     "ca_state": ["TN", "GA", "CA", "TX", None], "ca_city": ["Midway", "Fairview", "Oakland"],
     "ca_county": ["Williamson County", "Walker County", "Rush County"], "ca_country": ["United States"],
     "ca_location_type": ["condo", "apartment"], "ca_zip": ["85669", "86197", "24128", "35709", "88274"],
     "s_zip": ["85669", "24128"], "cd_gender": ["M", "F"], "cd_marital_status": ["S", "M", "W"],
-    "cd_education_status": ["College", "Advanced Degree", "2 yr Degree", "Unknown"], "cd_credit_rating": ["Good", "Low Risk"],
+    "cd_education_status": ["College", "Advanced Degree", "2 yr Degree", "Unknown"],
+    "cd_credit_rating": ["Good", "Low Risk"],
     "hd_buy_potential": [">10000", "0-500", "501-1000", "Unknown"], "i_category": ["Books", "Sports", "Music", "Home"],
     "i_class": ["romance", "fishing", "rock", "curtains", "reference"], "i_color": ["pink", "red", "navajo"],
     "i_brand": ["brand#1", "brand#2", "brand#3"], "i_units": ["Ounce", "Each"], "i_size": ["small", "large"],
     "i_manufact": ["ought", "able"], "p_channel_dmail": ["Y", "N"], "p_channel_email": ["Y", "N"],
     "p_channel_tv": ["Y", "N"], "p_channel_event": ["Y", "N"], "t_meal_time": ["breakfast", "dinner"],
     "sm_type": ["EXPRESS", "REGULAR"], "sm_carrier": ["DHL", "UPS"], "s_store_name": ["ese", "ought"],
-    "c_preferred_cust_flag": ["Y", "N"], "c_last_name": ["Smith", "Jones", "Lee"], "c_first_name": ["Ann", "Bob", "Eve"],
+    "c_preferred_cust_flag": ["Y", "N"], "c_last_name": ["Smith", "Jones", "Lee"],
+    "c_first_name": ["Ann", "Bob", "Eve"],
     "web_company_name": ["pri", "able"], "cc_county": ["Williamson County"], "s_company_name": ["Unknown"],
     "c_birth_country": ["CHILE", "PERU", None], "s_gmt_offset": ["-5.00"], "ca_gmt_offset": ["-5.00", "-6.00"],
 }
@@ -51,7 +54,8 @@ Row = tuple[object, ...]
 
 def _schema() -> dict[str, list[tuple[str, str]]]:
     found = {}
-    for table, body in re.findall(r"create table (\w+) \((.*)\);", Path(__file__).with_name("tpcds_schema.sql").read_text()):
+    text = Path(__file__).with_name("tpcds_schema.sql").read_text()
+    for table, body in re.findall(r"create table (\w+) \((.*)\);", text):
         columns = re.findall(r"(\w+) (int|date|numeric|char|varchar)\b", body)
         found[table] = [(name, kind) for name, kind in columns if "_" in name]
     return found

@@ -79,5 +79,5 @@ def _line(source: random.Random, order: int, number: int, day: date) -> Row:
     received = shipped + timedelta(days=source.randrange(1, 30))
     return (order, part, (part + source.randrange(3) * 7) % SUPPLIERS + 1, number, source.randrange(1, 51),
             _money(source, 90000, 9000000), f"0.{source.randrange(0, 11):02}", f"0.0{source.randrange(0, 9)}",
-            source.choice("RAN"), source.choice("OF"), shipped, day + timedelta(days=source.randrange(30, 90)), received,
-            "DELIVER IN PERSON" if order % 2 else "NONE", source.choice(MODES), "comment")
+            source.choice("RAN"), source.choice("OF"), shipped, day + timedelta(days=source.randrange(30, 90)),
+            received, "DELIVER IN PERSON" if order % 2 else "NONE", source.choice(MODES), "comment")
