@@ -162,6 +162,10 @@ class Sharding:
             text = raw.decode()
         except UnicodeDecodeError:
             return Refusal("the statement is not UTF-8", "set client_encoding to UTF8")
+        for (schema, name), why in self.tables.refused.items():
+            if name in _words(text):
+                return Refusal(f"statements on {schema}.{name} are refused: {why}",
+                               "make its definitions alike on all servers", "55000")
         if route.kind == "SELECT":
             return plan_query(text, _tree(text), self.layout, self.tables, search_path, KNOWLEDGE)
         return plan_write(text, None, self.layout, self.tables, search_path, KNOWLEDGE)

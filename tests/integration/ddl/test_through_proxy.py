@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -152,3 +153,22 @@ def test_lock_table(ddl: System, client: psycopg.Connection[Any]) -> None:
             with pytest.raises(psycopg.Error) as caught:
                 ddl.direct(place).execute("do $$ begin lock table orders in share mode nowait; end $$")
             assert state(caught) == "55P03"
+
+
+def test_a_shard_that_differs_is_named(ddl: System, client: psycopg.Connection[Any]) -> None:
+    client.execute("create table if not exists orders (customer bigint, id bigint, primary key (customer, id))")
+    ddl.direct(ddl.places[2]).execute("alter table orders add stray int")
+    try:
+        client.execute("create table odd (customer bigint, id int) /* shardproxy: key=customer keyspace=customer */")
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                client.execute("select count(*) from orders")
+            except psycopg.errors.ObjectNotInPrerequisiteState as error:
+                assert "shard customer/s1" in str(error)
+                break
+            time.sleep(0.2)
+        else:
+            pytest.fail("statements on a table whose shards differ are not refused")
+    finally:
+        ddl.direct(ddl.places[2]).execute("alter table orders drop stray")
