@@ -18,6 +18,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("topology",),
     ("catalog",),
+    ("planner",),
     ("router",),
     ("pool",),
     ("session", "transactions"),

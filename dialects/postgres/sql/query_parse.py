@@ -358,11 +358,9 @@ class QueryParser(ExpressionParser):
     def _single(self) -> Source:
         start = self.token.start
         if self.is_op("("):
-            if self.starts_query():
-                inner = self.paren()
-                if inner.query is None:
-                    raise Unreadable("FROM")
-                found = Source("query", start, inner.end, query=inner.query)
+            query = self._derived()
+            if query is not None:
+                found = Source("query", start, self.last_end, query=query)
             else:
                 self.need("(")
                 found = self._source()
@@ -377,6 +375,19 @@ class QueryParser(ExpressionParser):
             found.start, found.lateral = start, True
             return found
         return self._table(start)
+
+    def _derived(self) -> Query | None:
+        """A query in parentheses; None, and nothing taken, if it is a join that begins with one."""
+        if not self.starts_query():
+            return None
+        mark, depth, levels = self.at, self.depth, self.levels
+        try:
+            return self.paren().query
+        except Unreadable:
+            if self.peek(mark - self.at + 1).text != "(":
+                raise
+            self.at, self.depth, self.levels = mark, depth, levels
+            return None
 
     def _table(self, start: int) -> Source:
         only = self.word("only")

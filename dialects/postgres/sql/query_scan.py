@@ -47,7 +47,7 @@ def scan(text: str) -> list[Token]:
     at, size = 0, len(text)
     while at < size:
         match = _TOKEN.match(text, at)
-        if match is None:
+        if match is None or match[0] in ("'", '"'):
             raise Unreadable(text[at:at + 20])
         kind, end = str(match.lastgroup), match.end()
         if kind == "tag":
