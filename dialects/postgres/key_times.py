@@ -34,7 +34,7 @@ def date(data: bytes, binary: bool) -> int | None:
         return (1 << 31) - 1 if _ENDS[data] > 0 else -1 << 31
     found = _DATE_ONLY.fullmatch(data)
     days = None if found is None else _days(found.group(1), found.group(2), found.group(3), found.group(4))
-    return days if days in _DATES else None
+    return days if days is not None and days in _DATES else None      # of a range, only integers are found at once
 
 
 def timestamp(data: bytes, binary: bool) -> int | None:
