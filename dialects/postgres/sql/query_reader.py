@@ -9,7 +9,7 @@ from __future__ import annotations
 from shardproxy.planner.nodes import Token
 
 from .query_scan import Unreadable
-from .query_words import RESERVED, TYPE_WORDS
+from .query_words import INTERVAL_FIELDS, RESERVED, TYPE_WORDS
 
 __all__ = ["TokenReader"]
 
