@@ -5,14 +5,14 @@ A dialect is stateless: whatever it must know of a running database is handed to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .facts import ANY_TABLE, UNKNOWN_TABLE, FactsView
 from .replication import Replication
 
-__all__ = ["ANY_TABLE", "UNKNOWN_TABLE", "Analysis", "Dialect", "FactsView"]
+__all__ = ["ANY_TABLE", "UNKNOWN_TABLE", "Adopted", "Analysis", "Dialect", "FactsView", "PlaceError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,26 @@ class Analysis:
     rewrite: bytes | None = None
 
 
+@dataclass
+class Adopted:
+    """What was found of tables with a layout, by (schema, name). ``made``: became shells. ``pending``: not yet as the
+    layout says, and why; unsharded until they are moved. ``refused``: statements on these are refused, and why.
+    ``warnings``: for the log."""
+
+    made: list[tuple[str, str]] = field(default_factory=list)
+    pending: dict[tuple[str, str], str] = field(default_factory=dict)
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class PlaceError(Exception):
+    """A server's database cannot be prepared. ``remedy``: SQL for somebody with more rights."""
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(problem)
+        self.remedy = remedy
+
+
 class Dialect(Protocol):
     """One database. The session's codecs are asked for elsewhere; these are for routing."""
 
@@ -56,5 +76,23 @@ class Dialect(Protocol):
     def replication(self) -> Replication:
         """How the monitor observes its servers."""
 
-    async def catalog_load(self, connection: Any, harmless: Iterable[str] = ()) -> dict[str, Any]:
-        """Read what ``Facts`` is made of, as JSON; ``harmless``: functions that the user declares harmless reads."""
+    def partition_hash(self, types: Sequence[int], values: Sequence[bytes | tuple[bytes, int] | None]) -> int | None:
+        """The hash that deals a key to slots, as the database itself deals rows to partitions. ``types``: OIDs of the
+        key's columns. A value: None (NULL), bytes in text format, or (bytes, format). None: cannot be computed."""
+
+    def key_value(self, type_oid: int, value: bytes | tuple[bytes, int] | None) -> Any:
+        """A value of a key in a form that compares and hashes as in the database; None: cannot be read."""
+
+    async def catalog_load(self, connection: Any, harmless: Iterable[str] = (),
+                           tables: bool = False) -> dict[str, Any]:
+        """Read what ``Facts`` is made of, as JSON; ``harmless``: functions that the user declares harmless reads.
+
+        ``tables``: with the columns and keys that planners of a sharded database need.
+        """
+
+    async def prepare_place(self, connection: Any, coordinator: bool) -> None:
+        """Make what transactions over several servers need in one's database, if missing. PlaceError: it cannot be."""
+
+    async def adopt(self, coordinator: Any, shards: Mapping[str, Any], tables: Sequence[Any]) -> Adopted:
+        """Compare tables (``TableLayout``) on the coordinator and the shards (connections by place), and give the
+        coordinator what it needs of those that only the shards have."""

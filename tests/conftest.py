@@ -6,8 +6,10 @@ from shardproxy import _compiled
 from shardproxy.tools.postgres_binaries import BinariesNotFound, find_binaries
 from tests.fixtures.postgres import binaries, cluster, database, fresh_cluster, module_cluster, pg
 from tests.fixtures.proxy import proxy, start_proxy
+from tests.fixtures.sharded import sharded_node, shop
 
-__all__ = ["binaries", "cluster", "database", "fresh_cluster", "module_cluster", "pg", "proxy", "start_proxy"]
+__all__ = ["binaries", "cluster", "database", "fresh_cluster", "module_cluster", "pg", "proxy", "sharded_node", "shop",
+           "start_proxy"]
 
 
 def pytest_report_header() -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from shardproxy.dialects.base import Analysis, FactsView
+from shardproxy.dialects.base import Adopted, Analysis, FactsView
+from shardproxy.dialects.distributed import Distributed
 from shardproxy.dialects.postgres.proxying import Proxying
 from shardproxy.dialects.replication import Replication
 
@@ -18,9 +19,11 @@ class Postgres(Proxying):
     name = "postgres"
 
     def __init__(self) -> None:
-        from shardproxy.dialects.postgres import digest_cy
+        from shardproxy.dialects.postgres import digest_cy, key_values, partition_hash_cy
 
         self.digest = digest_cy.digest
+        self.partition_hash = partition_hash_cy.partition_hash
+        self.key_value = key_values.read
 
     def analyse(self, key: bytes, facts: FactsView | None) -> Analysis:
         """What the text with this digest is."""
@@ -41,11 +44,31 @@ class Postgres(Proxying):
 
         return REPLICATION
 
-    async def catalog_load(self, connection: Any, harmless: Iterable[str] = ()) -> dict[str, Any]:
+    @property
+    def distributed(self) -> Distributed:
+        """How transactions over several servers are finished, over asyncpg."""
+        from shardproxy.dialects.postgres.sharded.place_link import DISTRIBUTED
+
+        return DISTRIBUTED
+
+    async def catalog_load(self, connection: Any, harmless: Iterable[str] = (),
+                           tables: bool = False) -> dict[str, Any]:
         """What ``Facts`` is made of, read through an asyncpg connection."""
         from shardproxy.dialects.postgres.catalog import load
 
-        return await load(connection, harmless)
+        return await load(connection, harmless, tables)
+
+    async def prepare_place(self, connection: Any, coordinator: bool) -> None:
+        """Make what transactions and shells need in a server's database. PlaceError: it cannot be made."""
+        from shardproxy.dialects.postgres.sharded.bootstrap import prepare_place
+
+        await prepare_place(connection, coordinator)
+
+    async def adopt(self, coordinator: Any, shards: Mapping[str, Any], tables: Sequence[Any]) -> Adopted:
+        """Make shells of what only the shards have; what stands against serving these tables as laid out."""
+        from shardproxy.dialects.postgres.sharded.adopt import adopt
+
+        return await adopt(coordinator, shards, tables)
 
 
 DIALECT = Postgres()

@@ -25,8 +25,8 @@ cdef class Batching(Stream):
     cdef public Route unnamed_route
     cdef public bint opaque
     cdef Route current(self, Route route, bytes body)
-    cdef public Route first_route
-    cdef public list routes
+    cdef Route first_route
+    cdef list more_routes
     cpdef forget_routes(self)
     cdef public int next_route
     cdef public int batch_flags
@@ -43,7 +43,9 @@ cdef class Batching(Stream):
     cdef public set batch_slots
     cdef public Pool write_pool
     cdef public Py_ssize_t body
-    cdef Py_ssize_t batch_size
+    cdef public Py_ssize_t batch_size
+    cdef public int sharded
+    cdef public object taker
     cdef public bint reads_elsewhere
     cdef Py_ssize_t work(self, const unsigned char* data, Py_ssize_t n) except -2
     cdef Py_ssize_t scan(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2

@@ -97,7 +97,7 @@ class Batching(Stream):
         self.unnamed_route = None
         self.opaque = False
         self.first_route = None
-        self.routes = []  # of all texts but the first
+        self.more_routes = []
         self.next_route = 0
         self.batch_flags = 0
         self.batch_read = False
@@ -117,12 +117,16 @@ class Batching(Stream):
         self.discarding = 0
         self.reads_elsewhere = False
         self.write_pool = None
+        self.sharded = 0  # 1: the session decides where each batch goes; 2: it is in the middle of a pipeline
+        self.taker = None  # called when bytes came while busy
 
     def process(self, data, n):
         if self.busy or len(self.inbox) > 0 or self.pumping:
             append(self.inbox, data, 0, n)
             if len(self.inbox) > OUT_HIGH and self.busy:
                 self.pause_reading()
+            if self.taker is not None:
+                self.taker()
             if not self.busy and not self.pumping:
                 self.resume()
             return 0
@@ -172,11 +176,16 @@ class Batching(Stream):
             self.batch_slots.clear()
         return 0
 
+    @property
+    def routes(self):
+        """Of all texts in the batch, as ``scan`` found them."""
+        return [self.first_route, *self.more_routes] if self.first_route is not None else []
+
     def forget_routes(self):
         """The routes of the batch's texts are looked up again."""
         self.first_route = None
-        if len(self.routes) > 0:
-            self.routes.clear()
+        if len(self.more_routes) > 0:
+            self.more_routes.clear()
         self.next_route = 0
 
     def scan(self, data, pos, n):
@@ -187,6 +196,8 @@ class Batching(Stream):
         t: cython.int
         only_closes: cython.bint = not self.in_block  # a portal of a transaction is the server's to close
         part: cython.int = 0
+        if self.sharded == 2:
+            only_closes = False
         self.new_batch()
         if self.as_before(data, pos, n):
             return pos
@@ -197,7 +208,7 @@ class Batching(Stream):
                 self.session.violation(t, end - pos)
                 return n
             if end > n:
-                if n - start > BATCH_MAX and t != QUERY and t != PARSE:
+                if n - start > BATCH_MAX and t != QUERY and t != PARSE and not self.sharded:
                     self.unproven()  # too long to wait for its end: the primary serves anything
                     self.batch_size = 0
                     return start
@@ -242,7 +253,10 @@ class Batching(Stream):
                 self.scan_one(t, data, pos, end, n)
                 part = self.next_part(part, t, data, pos, end)
             pos = end
-            if pos - start > BATCH_MAX:
+            if pos - start > MESSAGE_MAX:
+                self.session.violation(t, end - pos)
+                return n
+            if pos - start > BATCH_MAX and not self.sharded:
                 self.unproven()
                 self.batch_size = 0
                 return start
@@ -269,6 +283,7 @@ class Batching(Stream):
             return False
         self.batch_runs = True
         self.unnamed_here = True
+        self.first_route = route
         self.note(route)
         self.batch_size = end - pos + len(AFTER_BIND)
         self.plain = SAME_PLAIN
@@ -369,7 +384,7 @@ class Batching(Stream):
         if self.first_route is None:
             self.first_route = route
         else:
-            self.routes.append(route)
+            self.more_routes.append(route)
         return route
 
     def current(self, route, body):
@@ -407,7 +422,7 @@ class Batching(Stream):
         if self.next_route == 0 and self.first_route is not None:
             self.next_route = 1
             return self.first_route
-        if self.next_route > 0 and self.next_route <= len(self.routes):
+        if self.next_route > 0 and self.next_route <= len(self.more_routes):
             self.next_route += 1
-            return self.routes[self.next_route - 2]
+            return self.more_routes[self.next_route - 2]
         return self.router.opaque if self.opaque else self.router.route(cut(data, start, end))

@@ -46,6 +46,8 @@ cdef class ClientLink(Batching):
     cdef Py_ssize_t bind(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end, Py_ssize_t n) except -2
     cdef int pass_plain(self, ServerLink server, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef bint on_replica(self) except -1
+    cdef bint between(self) except -1
+    cdef bint not_yet(self, int t) except -1
     cdef int pass_on(self, int t, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int end_quietly(self, ServerLink server) except -1
     cdef int cycle_sent(self, ServerLink server) except -1

@@ -153,7 +153,9 @@ class ClientLink(Batching):
                         break
                     pos = used
                     continue
-                if self.server is None or self.on_replica():
+                if self.sharded and self.server is not None and self.not_yet(data[pos]):
+                    break
+                if self.server is None or self.on_replica() or (self.sharded and self.between()):
                     self.in_block = self.server is not None
                     used = self.scan(data, pos, n)
                     if used < 0:
@@ -161,6 +163,11 @@ class ClientLink(Batching):
                     pos = used
                     if pos >= n or self.closed:
                         break
+                    if self.sharded and self.session.where(cut(data, pos, pos + self.batch_size)):
+                        pos += self.batch_size  # it is carried out by the session
+                        self.batch_size = 0
+                        self.quiet_flush = False
+                        continue
                     if not (self.session.may_stay() if self.in_block else self.link()):
                         break
                 used = self.forward(data, pos, n)
@@ -178,6 +185,18 @@ class ClientLink(Batching):
         server: ServerLink = self.server
         return not (server.on_primary or server.status != IN_BLOCK or server.awaiting or server.open_cycle or self.body)
 
+    def between(self):
+        """Nothing is under way on the client's server connection."""
+        server: ServerLink = self.server
+        return server.awaiting == 0 and not (server.open_cycle or server.copying_in or server.quiet or self.body)
+
+    def not_yet(self, t):
+        """Of a sharded database: the next batch may belong elsewhere, so it waits for the answers that are owed."""
+        server: ServerLink = self.server
+        if server.awaiting == 0 or server.open_cycle or server.copying_in or self.body > 0:
+            return False
+        return t != COPY_DATA and t != COPY_DONE and t != COPY_FAIL
+
     def counters_retry(self):
         """A read runs again."""
         self.counters.retry_count += 1
@@ -186,7 +205,7 @@ class ClientLink(Batching):
         """Find a server connection for the batch; false if we must wait."""
         self.requested_ns = now_ns()
         pool: Pool = self.write_pool
-        if pool is None or self.batch_flags & LOOK or (self.reads_elsewhere and not self.batch_other):
+        if pool is None or self.sharded or self.batch_flags & LOOK or (self.reads_elsewhere and not self.batch_other):
             pool = self.session.target()
         if pool is None:
             self.busy = True

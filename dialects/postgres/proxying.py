@@ -66,12 +66,14 @@ class Proxying:
         """The slow path of one client."""
         from shardproxy.session.settings import EMPTY
 
-        from .session import PgSession
-
         link.settings = link.parameters = EMPTY
         link.database = database
         link.router = database.router
-        link.session = PgSession(link, database, user, server_user, EMPTY, registry)
+        if getattr(database, "layout", None) is not None:
+            from .sharded.session import ShardedSession as Session
+        else:
+            from .session import PgSession as Session
+        link.session = Session(link, database, user, server_user, EMPTY, registry)
         return link.session
 
     async def connect(self, pump: Any, address: Any, user: str, database: str, credential: Any, tls: Any) -> Any:

@@ -66,7 +66,7 @@ class ReadOnlyBlock:
     def _reads(self) -> bool:
         link = self.session.link
         self.has_read = True
-        kinds = {route.kind for route in (link.first_route, *link.routes, link.noted) if route is not None}
+        kinds = {route.kind for route in (*link.routes, link.noted)}
         self.has_cursor = self.has_cursor or link.batch_portal or "DECLARE" in kinds
         return True
 

@@ -92,6 +92,10 @@ class PgSession:
         link.write_pool = self.database.write_pool(self)
         return link.write_pool
 
+    def cancel_running(self) -> bool:
+        """A cancel request: whether the session itself had something running that it stopped."""
+        return False
+
     def may_stay(self) -> bool:
         """In a transaction on a replica: whether the batch in hand may run there. False: the link is busy."""
         return self.block is None or self.block.may_stay()

@@ -5,7 +5,8 @@ It is made from JSON that a dialect's ``catalog_load`` gives; the worker that ro
     {"version": 1, "event_triggers": false,
      "relations": [[schema, name, bits, [root, ...], [root, ...] | null], ...],    read roots; write roots or unknown
      "functions": {name: bits, ...}, "settings": [name with a dot, ...],
-     "operators": {name: bits}, "types": {...}, "attributes": {...}}                the risky ones
+     "operators": {name: bits}, "types": {...}, "attributes": {...},                the risky ones
+     "tables": {...}}                                          of a sharded database: ``Tables`` of this package
 
 Invariant: objects of one name are as one, and the most careful of them decides. Bits: ``shardproxy.dialects.facts``.
 """
@@ -24,6 +25,8 @@ from shardproxy.dialects.facts import (
     UNKNOWN_TABLE,
 )
 from shardproxy.topology.board_cy import slot_of
+
+from .tables import Tables
 
 __all__ = ["VERSION", "Facts", "Relation", "slot_of"]
 
@@ -58,6 +61,7 @@ class Facts:
         self.risky_types: dict[str, int] = dict(data["types"])
         self.risky_attributes: dict[str, int] = dict(data["attributes"])
         self.settings: frozenset[str] = frozenset(data["settings"])
+        self.tables = Tables.from_json(data["tables"]) if "tables" in data else None
         self._functions: dict[str, int] = dict(data["functions"])
         self._qualified: dict[tuple[str, str], Relation] = {}
         self._named: dict[str, Relation] = {}

@@ -16,15 +16,22 @@ from pydantic import PrivateAttr
 from .pool import PoolMode
 from .secret import Secret
 from .servers import Keyspace, Lag, Server, ServerRef, ServerTls, Shard
-from .values import Count, FilePath, Name, Seconds, Settings, setting
+from .values import Bytes, Count, FilePath, Name, Seconds, Settings, setting
 
-__all__ = ["ANY", "Balance", "Consistency", "Database"]
+__all__ = ["ANY", "Balance", "Consistency", "Database", "Gather"]
 
 ANY = "*"
 """Name of the database entry that stands for every name without an entry of its own."""
 
 Balance = Literal["round_robin", "least_connections", "fastest", "weighted", "client_hash"]
 Consistency = Literal["database", "session", "strong", "eventual"]
+
+
+class Gather(Settings):
+    """Statements over several shards that only the coordinator can answer: the rows it is given meanwhile."""
+
+    max_rows: int = setting(5_000_000, "More rows are refused.", ge=0, strict=True)
+    max_bytes: Bytes = setting(2**30, "More bytes are refused.")
 
 
 class Database(Settings):
@@ -38,7 +45,7 @@ class Database(Settings):
         {}, "Shards of the default keyspace; short for keyspaces.NAME.shards.")
     keyspaces: Mapping[str, Keyspace] = setting({}, "Keyspaces by name.")
     default_keyspace: Name | None = setting(
-        None, "Keyspace of the tables that no keyspace lists. Default: the only one.")
+        None, "Keyspace of the tables that no keyspace lists. It has one shard. Default: the only one.")
     coordinator: Name | None = setting(
         None, "Keyspace whose primary coordinates. Default: the default keyspace.")
     server_user: Name = setting(
@@ -59,6 +66,11 @@ class Database(Settings):
         "replica.", example=["app.current_tenant"])
     isolation: Literal["per_shard", "refuse"] = setting(
         "refuse", "REPEATABLE READ and SERIALIZABLE over several shards: per shard, or refused.")
+    transactions: Literal["2pc", "refuse"] = setting(
+        "2pc", "Transactions that write to several shards: committed in two phases (the servers need "
+        "max_prepared_transactions), or refused.")
+    max_fanout: Count = setting(0, "Shards that one statement may use at most. 0: no limit.")
+    gather: Gather = setting(Gather(), "Bounds of what the coordinator is given.")
     balance: Balance = setting("least_connections", "How reads are spread over the replicas.")
     max_lag: Lag | None = setting(
         None, "A replica further behind gets no reads. Default: no limit.", example="10MB, 5s")
@@ -111,6 +123,12 @@ class Database(Settings):
             return self.default_keyspace
         names = list(self.keyspace_map)
         return names[0] if len(names) == 1 else ""
+
+    @property
+    def sharded(self) -> tuple[str, ...]:
+        """Names of the keyspaces whose tables are spread over shards: all but the default one."""
+        main = self.main_keyspace
+        return tuple(name for name in self.keyspace_map if name != main)
 
     @cached_property
     def servers(self) -> tuple[ServerRef, ...]:

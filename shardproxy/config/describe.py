@@ -16,14 +16,14 @@ from pydantic.fields import FieldInfo
 
 from .addresses import Address, ListenAddress
 from .auth import Auth, ClientTls, HostRule, User
-from .databases import Database
+from .databases import Database, Gather
 from .listen import Listen, TcpOptions, UnixSocket
 from .log import Log
 from .model import Config
 from .pool import Pool
 from .reload import needs_restart
 from .secret import Secret
-from .servers import Keyspace, MaxLag, Server, ServerTls, Shard, Table
+from .servers import Keyspace, MaxLag, Range, Server, ServerTls, Shard, Table
 from .values import Unit
 
 __all__ = ["explain", "render"]
@@ -32,9 +32,10 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[listen]", Listen), ("listen.unix", UnixSocket),
     ("[auth]", Auth), ("auth.tls", ClientTls), ("auth.users.NAME", User), ("auth.hosts", HostRule),
     ("[pool]", Pool), ("[log]", Log),
-    ("[databases.NAME]", Database), ("databases.NAME.server_tls", ServerTls), ("Servers: primary, replicas", Server),
+    ("[databases.NAME]", Database), ("databases.NAME.server_tls", ServerTls),
+    ("databases.NAME.gather", Gather), ("Servers: primary, replicas", Server),
     ("databases.NAME.shards.NAME", Shard), ("databases.NAME.keyspaces.NAME", Keyspace),
-    ("databases.NAME.keyspaces.NAME.tables.NAME", Table))
+    ("databases.NAME.keyspaces.NAME.tables.NAME", Table), ("databases.NAME.keyspaces.NAME.ranges.NAME", Range))
 _NAMES = {bool: "true / false", int: "whole number", float: "number", str: "text", Secret: "text (secret)",
           Path: "path", Address: "server address", ListenAddress: "address", MaxLag: "size and / or time"}
 _INTRODUCTION = """\

@@ -58,7 +58,9 @@ class Config(Settings):
     topology: Name | None = setting(
         None,
         'Where the proxy keeps what it must remember over restarts: "file:FOLDER". Default: beside the '
-        'configuration file, with its name and ".topology".', restart=True)
+        'configuration file, with its name and ".topology". "database": there too, but who owns which slots is kept in '
+        'the schema shardproxy of the primary of the default keyspace, so that several proxies can share it.',
+        restart=True)
     listen: Listen = setting(Listen(), "Where clients and operators reach the proxy.")
     auth: Auth = setting(Auth(), "Who may log in.")
     pool: Pool = setting(Pool(), "Server connections.")
@@ -89,19 +91,32 @@ class Config(Settings):
     @property
     def state_dir(self) -> Path:
         """Folder of what must outlive a restart (topology, highest timeline written to)."""
-        if self.topology is None:
+        if self.topology in (None, "database"):
             return self._source.with_suffix(".topology")
-        return self._source.parent / self.topology.removeprefix("file:")
+        return self._source.parent / (self.topology or "").removeprefix("file:")
 
     def database_for(self, name: str) -> Database | None:
         """The database a client asked for; ``"*"`` stands in for names that have no entry."""
-        if name in (ADMIN_DATABASE, ANY, ""):
+        if name in (ADMIN_DATABASE, ANY, "") or self.shard_owner(name) is not None:
             return None
         found = self.databases.get(name)
         if found is not None:
             return found
         wildcard = self.databases.get(ANY)
         return wildcard.named(name) if wildcard is not None else None
+
+    def shard_owner(self, name: str) -> Database | None:
+        """The database that ``database/keyspace/shard`` is a shard of, if it is one of a sharded keyspace."""
+        database, _, place = name.partition("/")
+        found = self.databases.get(database) if place else None
+        if found is None or name in self.databases:
+            return None
+        keyspace, _, shard = place.partition("/")
+        return found if keyspace in found.sharded and shard in found.keyspace_map[keyspace].shards else None
+
+    def entry_for(self, name: str) -> Database | None:
+        """Whose settings hold for an entry of the topology: a shard's are those of its database."""
+        return self.shard_owner(name) or self.database_for(name)
 
     def user(self, name: str) -> User | None:
         """The configured user of that name."""

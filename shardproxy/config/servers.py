@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, model_validator
 
 from .addresses import Address
-from .values import FilePath, Flag, Name, SettingError, Settings, parse_bytes, parse_seconds, setting
+from .values import FilePath, Flag, Name, SettingError, Settings, Unit, parse_bytes, parse_seconds, setting
 
-__all__ = ["Keyspace", "Lag", "MaxLag", "Server", "ServerRef", "ServerTls", "ServerTlsMode", "Shard", "Table",
+__all__ = ["Keyspace", "Lag", "MaxLag", "Range", "Server", "ServerRef", "ServerTls", "ServerTlsMode", "Shard", "Table",
            "parse_lag"]
 
 ServerTlsMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
@@ -93,21 +94,67 @@ class Shard(Settings):
     empty: Flag = setting(False, "The first start gives this shard no rows.")
 
 
-class Table(Settings):
-    """A table that is split over the shards of its keyspace, or copied to all of them."""
+def _columns(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
-    key: Name | None = setting(None, "Column by which rows are split.")
+
+def _key_text(value: object) -> object:
+    """A key as the database writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return value.isoformat(" ")
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+def _ranges(value: object) -> object:
+    return (value,) if isinstance(value, (Mapping, BaseModel)) else value
+
+
+Columns = Annotated[tuple[Name, ...], BeforeValidator(_columns)]
+KeyText = Annotated[str, BeforeValidator(_key_text), Unit("key")]
+
+
+class Table(Settings):
+    """A table that is split over the shards of its keyspace, or copied to all of them. `NAME` is a table of the schema
+    `public`, or `"schema.table"`."""
+
+    key: Columns = setting((), "Column by which rows are split, or several: `key = [\"tenant\", \"id\"]`.")
     reference: Flag = setting(False, "Every shard holds all rows.")
 
 
-class Keyspace(Settings):
-    """Tables that live together on one shard, or split over several."""
+class Range(Settings):
+    """Keys of a shard, for function = "range"."""
 
-    shards: Mapping[str, Shard] = setting({}, "Shards by name. This version supports one.")
-    function: Name | None = setting(None, "How keys are dealt to slots. Not available in this version.")
-    slots: int | None = setting(
-        None, "Number of slots. Not available in this version.", ge=1, le=65536, strict=True)
-    tables: Mapping[str, Table] = setting({}, "Tables by name. Not available in this version.")
+    at_least: KeyText | None = setting(None, "The smallest key. Default: no bound.")
+    below: KeyText | None = setting(None, "Keys are smaller than this. Default: no bound.")
+
+
+Ranges = Annotated[tuple[Range, ...], BeforeValidator(_ranges)]
+
+
+class Keyspace(Settings):
+    """Tables that live together on one shard, or split over several. Which slots a shard owns is seeded from here once;
+    then the topology store knows it."""
+
+    shards: Mapping[str, Shard] = setting({}, "Shards by name. The default keyspace has one.")
+    function: Literal["hash", "range", "list", "lookup"] = setting(
+        "hash", "How keys are dealt to slots. hash: as PostgreSQL deals rows to hash partitions. range, list: as "
+        "ranges and lists say. lookup: a list that the proxy keeps and that may change while it runs.")
+    slots: int = setting(1024, 'Number of slots under function = "hash".', ge=1, le=65536, strict=True)
+    ranges: Mapping[str, Ranges] = setting({}, "Keys of each shard, a range or a list of ranges: "
+                                           "`ranges.s0 = { below = 1000 }`. Text is compared by its bytes.")
+    lists: Mapping[str, tuple[KeyText, ...]] = setting({}, "Keys of each shard: "
+                                                       '`lists.s0 = ["at", "de"]`.')
+    default_shard: Name | None = setting(None, "Shard of the keys that no range and no list names.")
+    tables: Mapping[str, Table] = setting({}, "Tables by name.")
+
+    @property
+    def sharded_tables(self) -> Mapping[str, Table]:
+        """Tables that are split."""
+        return {name: table for name, table in self.tables.items() if not table.reference}
 
 
 @dataclass(frozen=True, slots=True)

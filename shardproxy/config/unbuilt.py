@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from .model import Config
 from .report import Key, Report
-from .servers import Keyspace
 
 __all__ = ["check_unbuilt"]
 
@@ -21,23 +20,12 @@ def check_unbuilt(config: Config, report: Report) -> None:
         key: Key = ("databases", name)
         if database.dialect != "postgres":
             report.add((*key, "dialect"), f'"{database.dialect}" is not built yet', 'this version supports "postgres"')
-        if len(database.keyspace_map) > 1:
-            report.add((*key, "keyspaces"), "several keyspaces: federation is not built yet",
-                       "keep the one that holds the tables")
-        if len(database.shards) > 1:
-            report.add((*key, "shards"), f"{len(database.shards)} shards: sharded keyspaces are not built yet",
-                       "keep one shard")
-        for keyspace_name, keyspace in database.keyspaces.items():
-            _check_keyspace(keyspace, (*key, "keyspaces", keyspace_name), report)
-
-
-def _check_keyspace(keyspace: Keyspace, key: Key, report: Report) -> None:
-    remedy = "keep one shard, without function, slots and tables"
-    if len(keyspace.shards) > 1:
-        report.add((*key, "shards"), f"{len(keyspace.shards)} shards: sharded keyspaces are not built yet", remedy)
-    for setting in ("function", "slots", "tables"):
-        if getattr(keyspace, setting):
-            report.add((*key, setting), "sharded keyspaces are not built yet", remedy)
-    for name, shard in keyspace.shards.items():
-        if shard.empty:
-            report.add((*key, "shards", name, "empty"), "sharded keyspaces are not built yet", remedy)
+        if database.coordinator in database.sharded:
+            report.add((*key, "coordinator"), "not built yet: the default keyspace coordinates", "remove it")
+        for keyspace, space in database.keyspaces.items():
+            if keyspace != database.main_keyspace:
+                for table, settings in space.tables.items():
+                    if not settings.key and not settings.reference and len(space.shards) == 1:
+                        report.add((*key, "keyspaces", keyspace, "tables", table),
+                                   "a table of another keyspace that is not split: federation is not built yet",
+                                   'give it a key, or leave it out (then it is in the default keyspace)')

@@ -11,15 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["COORDINATOR", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom", "InsertRow", "InsertRows", "KeyValue",
-           "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal", "Scatter", "Select", "ShardFilter",
-           "Single", "SortKey", "Value", "WriteBack", "places_of"]
+__all__ = ["COORDINATOR", "NOW", "STATEMENT_NOW", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom", "InsertRow",
+           "InsertRows", "KeyValue", "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal", "Scatter",
+           "Select", "ShardFilter", "Single", "SortKey", "Value", "Write", "WriteBack", "places_of"]
 
 Place = str
 COORDINATOR: Place = ""
 
 Parts = tuple[bytes | int, ...]
-"""A text with holes: an integer is the number of a ``Pull``, filled with the name of its temporary table."""
+"""A text with holes: an integer is the number of a ``Pull``, filled with the name of its temporary table.
+
+``NOW`` and ``STATEMENT_NOW`` are holes for the time of the transaction and of the statement, as typed literals: one
+value for all servers."""
+
+NOW, STATEMENT_NOW = -1, -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ class Scatter:
 
     ``order`` empty: shard after shard or as they come. ``hidden``: trailing columns that the client does not see.
     ``limit``, ``offset``: applied after the merge. ``folds``: one row per shard becomes one row, column by column.
+    ``otherwise``: the same by gathering, for cursors and where the types turn out not to be comparable.
     ``serial``: one shard after the other, stopping at the limit (FOR UPDATE SKIP LOCKED LIMIT).
     """
 
@@ -108,6 +114,7 @@ class Scatter:
     folds: tuple[Fold, ...] = ()
     serial: bool = False
     why: str = ""
+    otherwise: Gather | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +137,15 @@ class Pull:
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """Gather into the coordinator: fill temporary tables, then run ``text`` there."""
+    """Gather into the coordinator: fill temporary tables, then run ``text`` there.
+
+    ``writes``: the text writes to tables of the coordinator (INSERT INTO unsharded SELECT FROM sharded).
+    """
 
     pulls: tuple[Pull, ...]
     text: Parts
     why: str = ""
+    writes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,44 +161,47 @@ class Select:
 @dataclass(frozen=True, slots=True)
 class Push:
     """A write whose every row is changed where it lives: ``text`` on each shard of ``filter``; counts are summed, rows
-    of RETURNING concatenated. ``text`` None: as it came."""
+    of RETURNING concatenated. ``text`` None: as it came; its holes are clocks."""
 
     filter: ShardFilter
-    text: bytes | None = None
+    text: Parts | None = None
     kind: str = "UPDATE"
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A write to reference tables: at every shard of the keyspace and the coordinator; one copy's count and rows."""
+    """A write to reference tables: at every shard of the keyspace and the coordinator; one copy's count and rows.
+    ``text`` None: as it came; its holes are clocks."""
 
     keyspace: str
     kind: str = "UPDATE"
+    text: Parts | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class InsertRow:
-    """One row of VALUES: the text between its parentheses, and its key (values that the text shows)."""
+    """One row of VALUES: the text between its parentheses, in which an integer is a hole for the value of that number
+    in ``added``; and its key: values that the text shows, or the number in ``added``."""
 
-    text: bytes
-    key: tuple[KeyValue, ...]
+    text: Parts
+    key: tuple[KeyValue | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class InsertRows:
     """INSERT ... VALUES whose keys are constants or parameters: split by key, the rest of the text copied.
 
-    Statement for a shard: ``head`` + ``"(" + row.text + ", " + values of added + ")"``, ... + ``tail``.
-    ``added``: (column, SQL expression evaluated once per row on the coordinator, such as ``nextval('s')``): their names
-    stand in ``head`` already, their values are appended as quoted literals.
+    Statement for a shard: ``head`` + ``"(" + row.text with its holes filled + ")"``, ... + ``tail``.
+    ``added``: (column, SQL expression evaluated on the coordinator for each row that has its hole, such as
+    ``nextval('s')``): their values are put in as quoted literals. ``conflict``: rows may be left out (ON CONFLICT).
     """
 
     table: tuple[str, str]
     keyspace: str
     head: bytes
     rows: tuple[InsertRow, ...]
-    tail: bytes
+    tail: Parts
     added: tuple[tuple[str, str], ...] = ()
     returning: bool = False
     conflict: bool = False
@@ -197,6 +211,7 @@ class InsertRows:
 class InsertFrom:
     """Any other INSERT: the rows are made on the coordinator in a temporary table like the shell (with its defaults),
     read back as text, and split by key. ``stage`` has the number ``len(pulls)`` as the hole of that table.
+    ``keyspace``'s copies all get all rows if the table is a reference table, and the coordinator too.
 
     Statement for a shard: INSERT INTO table (columns) OVERRIDING SYSTEM VALUE VALUES (literals), ... ``tail``.
     """
@@ -206,16 +221,18 @@ class InsertFrom:
     pulls: tuple[Pull, ...]
     stage: Parts
     columns: tuple[str, ...]
-    tail: bytes = b""
+    tail: Parts = ()
     returning: bool = False
     conflict: bool = False
+    alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteBack:
     """UPDATE, DELETE or MERGE that one shard alone cannot decide: the candidate rows are locked and pulled (``pulls``;
     ``target`` is the number of the target's), the text runs on the copy (``text``: command tag and RETURNING are its
-    own), and the difference is written to the shards by primary key. A row may move to another shard."""
+    own), and the difference is written to the shards by primary key. A row may move to another shard.
+    ``columns``: those that an update sets."""
 
     table: tuple[str, str]
     keyspace: str
@@ -224,30 +241,48 @@ class WriteBack:
     text: Parts
     kind: str
     why: str = ""
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that runs as it came if ``whole`` comes down to one shard; else ``spread`` is carried out."""
+
+    whole: ShardFilter
+    spread: Push | InsertRows | InsertFrom | WriteBack | Gather | Refusal
 
 
 @dataclass(frozen=True, slots=True)
 class CopyIn:
-    """COPY table FROM STDIN, split by key. ``columns``: as the data has them. ``options``: by lower-case name."""
+    """COPY table FROM STDIN, split by key, or to every copy of a reference table (without ``split``).
+
+    ``columns``: as the data has them. ``options``: by lower-case name. ``text``: the options and WHERE as SQL.
+    ``added``: columns whose defaults the coordinator evaluates for every row, with the expressions.
+    """
 
     table: tuple[str, str]
     keyspace: str
     columns: tuple[str, ...]
     options: Mapping[str, str] = field(default_factory=dict)
+    text: bytes = b""
+    added: tuple[tuple[str, str], ...] = ()
+    split: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class CopyOut:
-    """COPY ... TO STDOUT of a sharded table: concatenated. A query is gathered: ``query`` is its plan, ``options`` the
-    text from TO on."""
+    """COPY ... TO STDOUT: what the shards of ``filter`` give is concatenated, one header and one trailer kept.
+    ``text``: for the first shard; ``rest``: for the others. ``query``: it is gathered instead, and is a COPY itself."""
 
-    filter: ShardFilter
+    filter: ShardFilter | None
     text: bytes
-    options: Mapping[str, str] = field(default_factory=dict)
+    rest: bytes = b""
+    binary: bool = False
     query: Gather | None = None
 
 
-Plan = (Single | Select | Push | Reference | InsertRows | InsertFrom | WriteBack | CopyIn | CopyOut | Refusal)
+Plan = (Single | Select | Push | Reference | InsertRows | InsertFrom | Write | WriteBack | Gather | CopyIn | CopyOut
+        | Refusal)
 
 
 def places_of(keyspace: str, shards: Sequence[str]) -> tuple[Place, ...]:

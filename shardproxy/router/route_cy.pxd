@@ -12,3 +12,4 @@ cdef class Route:
     cdef readonly tuple settings
     cdef readonly str note
     cdef public long hits
+    cdef public object sharding

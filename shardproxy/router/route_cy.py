@@ -35,6 +35,7 @@ class Route:
         self.note = note
         self.digest = digest
         self.rewrite = rewrite
+        self.sharding = None  # what a sharded database knows of it
 
     def __repr__(self) -> str:
         return f"<Route {self.kind or '?'} {describe(self.flags)} reads={self.read_slots} writes={self.write_slots}>"

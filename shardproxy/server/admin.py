@@ -12,13 +12,14 @@ from typing import Any
 from shardproxy.errors import ClientError, ConfigError, ControlError
 from shardproxy.log import get_logger
 from shardproxy.server import (
+    admin_commands,
+    console_recovery,
     show_connections,
     show_pools,
     show_process,
     show_stats,
     show_topology,
 )
-from shardproxy.server.admin_commands import VERBS
 from shardproxy.server.command import Command, parse, suggest
 from shardproxy.server.settings import settings
 from shardproxy.server.state import State
@@ -26,6 +27,7 @@ from shardproxy.server.table import INT, TEXT, Reply, failure
 
 __all__ = ["Admin"]
 
+VERBS = {**admin_commands.VERBS, **console_recovery.VERBS}
 _log = get_logger(__name__)
 
 Show = Callable[[State], Awaitable[Reply]]

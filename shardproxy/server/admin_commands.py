@@ -171,7 +171,7 @@ def _database(state: State, name: str | None) -> str | None:
 def _server(state: State, name: str) -> str:
     """A server by its id, or by host:port if that is unique."""
     found: dict[str, str] = {}
-    for database in state.databases():
+    for database in state.entries():
         for server in database.servers:
             found[server.id] = server.id
             place = f"{server.unix or server.host}:{server.port}"

@@ -186,7 +186,7 @@ class Catalogs:
         target = target_at(entry, primary.host, primary.port, primary.unix, primary.dbname)
         connection = await dialect.replication.open(target, entry.health_timeout)
         try:
-            return await dialect.catalog_load(connection, entry.harmless_functions), epoch
+            return await dialect.catalog_load(connection, entry.harmless_functions, len(entry.keyspace_map) > 1), epoch
         finally:
             try:
                 async with asyncio.timeout(entry.health_timeout):

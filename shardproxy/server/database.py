@@ -19,6 +19,7 @@ from shardproxy.log import get_logger
 from shardproxy.pool.counters_cy import Counters
 from shardproxy.pool.pool_cy import Pool
 from shardproxy.server.replicas import Replicas
+from shardproxy.topology.layout import Layout
 from shardproxy.topology.view import DOWN, FENCED, DatabaseView, ServerView
 
 __all__ = ["DatabaseRuntime"]
@@ -56,6 +57,10 @@ class DatabaseRuntime:
         self.welcomes: dict[Any, Any] = {}
         self.credentials: dict[str, Any] = {}
         self.paused = False
+        self.layout: Layout | None = None  # None: nothing is sharded
+        self.shards: dict[str, DatabaseRuntime] = {}  # by keyspace/shard
+        self.parent: DatabaseRuntime | None = None  # of a shard: the database that clients ask for
+        self.sharding: Any = None  # the dialect's plans for what is sharded
         self.unexplained: list[Any] = []  # sessions whose statement waits for the facts of a database just met
         self.enabled = True
         self.router = dialect.new_router(view.index)
@@ -295,13 +300,15 @@ class DatabaseRuntime:
         """Mark what was written on the board, before it is acknowledged to the client."""
         if ddl:
             self.board.bump_catalog(self.index)
+            if self.parent is not None:
+                self.board.bump_catalog(self.parent.index)
         for slots in writes:
             self.board.end_write(self.index, slots, now_ns)
 
     def ddl(self) -> None:
         """The catalog changed."""
         self.welcomes.clear()
-        self.worker.ddl(self.name)
+        self.worker.ddl(self.view.owner or self.name)
 
     def suspect(self, server: Any, why: str) -> None:
         """A connection was lost: look at its server."""

@@ -33,11 +33,10 @@ class Indexes:
             self._databases[name] = used if used < WILDCARD_INDEX else zlib.crc32(name.encode()) % WILDCARD_INDEX
         return self._databases[name]
 
-    def of_databases(self, shards: Sequence[str]) -> list[int]:
-        """All indexes under which writes to these shards (``database/keyspace/shard``) may be marked."""
+    def of_databases(self, names: Sequence[str]) -> list[int]:
+        """All indexes under which writes to these entries of the topology may be marked."""
         found: set[int] = set()
-        for shard in shards:
-            name = shard.partition("/")[0]
+        for name in names:
             found.update(range(WILDCARD_INDEX, DATABASES_MAX) if name == WILDCARD else (self.database(name),))
         return sorted(found)
 

@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from shardproxy import __version__
+from shardproxy.server import console_recovery
 from shardproxy.server.show_pools import POOL_FIGURES, limit_of, pool_rows
 from shardproxy.server.show_process import memory_of
 from shardproxy.server.show_topology import server_rows
@@ -78,6 +79,7 @@ class _Collector(Collector):
         yield from _pools(self._figures.pools)
         yield from _permits(self._figures.state)
         yield from _servers(self._figures.servers)
+        yield from console_recovery.metrics(self._figures.state)
 
 
 def _process(state: State) -> Iterator[Metric]:

@@ -40,6 +40,7 @@ class Monitor:
         self._primaries = Primaries(state_path)
         self._indexes = Indexes(board)
         self._shards: dict[str, Shard] = {}
+        self._views: dict[str, str] = {}
         self._groups: dict[str, Group] = {}
         self._draining: set[str] = set()
         self._banned: set[str] = set()
@@ -61,6 +62,7 @@ class Monitor:
     async def reload(self, databases: Mapping[str, Database]) -> None:
         """Watch what another configuration says. Groups and servers that stay are not disturbed."""
         shards = shards_of(databases)
+        self._views |= {name: shard.view for name, shard in shards.items()}
         wanted = self._assign(shards)
         made = {settings: self._new_group(names, settings) for settings, (names, group) in wanted.items()
                 if group is None}
@@ -99,7 +101,8 @@ class Monitor:
     def _new_group(self, names: Sequence[str], settings: GroupSettings) -> Group:
         group = Group(names, settings, self._dialects(settings.dialect).replication, self._board, self._primaries,
                       self._log, new_index=self._indexes.new_server, free_index=self._indexes.free_server,
-                      databases=lambda: self._indexes.of_databases(group.names), changed=self._publish)
+                      databases=lambda: self._indexes.of_databases([self._views[name] for name in group.names]),
+                      changed=self._publish)
         group.start()
         return group
 
@@ -187,6 +190,9 @@ class Monitor:
         if not self._running:
             return
         databases = {name: self._database(name) for name in self._databases}
+        for name, shard in self._shards.items():
+            if shard.view == name:
+                databases[name] = self._database(name, shard.database)
         if databases == self.view.databases:
             return
         self.view = TopologyView(self.view.epoch + 1, databases)
@@ -194,20 +200,19 @@ class Monitor:
         published.set()
         self._on_view(self.view)
 
-    def _database(self, name: str) -> DatabaseView:
-        """Writes of a database go to the primary of its main keyspace; an unsharded database has no other."""
+    def _database(self, name: str, owner: str = "") -> DatabaseView:
+        """The servers of one entry: those of the only shard of the main keyspace, or of another shard."""
         servers: list[ServerView] = []
         primary, why, hold = None, "", True
         for shard_name, shard in self._shards.items():
-            if shard.database != name:
+            if shard.view != name:
                 continue
             group = self._groups[shard_name]
             made = [self._server(group, shard, number) for number in range(len(shard.servers))]
             servers += made
-            if shard.main:
-                primary = next((server.id for server in made if server.role == PRIMARY), None)
-                hold, why = primary is None, group.decision.why if group.decision.conflict else ""
-        return DatabaseView(name, self._indexes.database(name), hold, primary, tuple(servers), why)
+            primary = next((server.id for server in made if server.role == PRIMARY), None)
+            hold, why = primary is None, group.decision.why if group.decision.conflict else ""
+        return DatabaseView(name, self._indexes.database(name), hold, primary, tuple(servers), why, owner)
 
     def _server(self, group: Group, shard: Shard, number: int) -> ServerView:
         server = shard.servers[number]

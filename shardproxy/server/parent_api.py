@@ -12,6 +12,7 @@ from shardproxy.log import get_logger
 from shardproxy.server.admin import Admin
 from shardproxy.server.permits import Permits
 from shardproxy.server.reclaim import Reclaimer
+from shardproxy.server.recovery import Recovery
 from shardproxy.server.worker_api import PoolKey
 
 __all__ = ["FromWorker", "Services"]
@@ -25,6 +26,7 @@ class Services(Protocol):
     permits: Permits
     reclaimer: Reclaimer
     admin: Admin
+    recovery: Recovery
 
     def suspect(self, database: str, server_id: str, reason: str) -> None:
         """Check a server now."""
@@ -71,6 +73,12 @@ class FromWorker:
 
     async def cancel(self, pid: int, secret_hex: str) -> bool:
         return await self._services.cancel_elsewhere(self._index, pid, secret_hex)
+
+    async def resolve(self, database: str, gid: str, places: list[str]) -> dict[str, Any]:
+        return await self._services.recovery.resolve(database, gid, places)
+
+    async def forget(self, database: str, keys: list[str]) -> None:
+        await self._services.recovery.forget(database, keys)
 
     async def log_event(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
         write: dict[str, Callable[..., None]] = {

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from shardproxy.server.console_recovery import in_doubt_rows
 from shardproxy.server.state import State
 from shardproxy.server.table import BOOL, INT, TEXT, Reply
 
@@ -59,17 +60,18 @@ async def active_sockets(state: State) -> Reply:
 
 
 async def transactions(state: State) -> Reply:
-    """One row for each transaction that is open now."""
+    """One row for each transaction that is open now, or in doubt."""
     now = time.time()
     rows = [[row.get("client", 0), row.get("user", ""), row.get("database", ""), row.get("server", ""),
              row.get("state", ""), _moment(row.get("begin_time", 0)),
              int((now - row["begin_time"]) * 1e6) if row.get("begin_time") else 0,
-             _moment(row.get("request_time", 0)), bool(row.get("read_only", False)), row.get("remote_pid", 0)]
+             _moment(row.get("request_time", 0)), bool(row.get("read_only", False)), row.get("remote_pid", 0), ""]
             for _, row in await state.workers.show("transactions")]
+    rows += in_doubt_rows(state)
     rows.sort(key=lambda row: -row[6])
     columns = (("client_id", INT), ("user", TEXT), ("database", TEXT), ("server", TEXT), ("state", TEXT),
                ("begin_time", TEXT), ("age_us", INT), ("request_time", TEXT), ("read_only", BOOL),
-               ("remote_pid", INT))
+               ("remote_pid", INT), ("gid", TEXT))
     return Reply(columns=columns, rows=rows)
 
 

@@ -119,7 +119,7 @@ async def permits(state: State) -> Reply:
 def limit_of(config: Config, pool: PoolKey) -> Limit:
     """The limits of one pool of server connections."""
     name, _, user = pool
-    database = config.database_for(name)
+    database = config.entry_for(name)
     if database is None:  # removed by a reload, or the console: what is open may go on, nothing new
         return Limit(size=0 if name != ADMIN_DATABASE else 1)
     limits: PoolLimits = config.pool_for(database, _client_of(config, user))

@@ -6,15 +6,17 @@ Invariant: only the supervisor changes it (through `Actions`); everyone else rea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shardproxy.config.model import Config
 from shardproxy.config.reload import Reload
 from shardproxy.server.permits import Permits
+from shardproxy.server.recovery import Recovery
 from shardproxy.server.sockets import Listener
 from shardproxy.server.stats import Stats
+from shardproxy.topology.layout import Layout
 from shardproxy.topology.view import DatabaseView, ServerView, TopologyView
 
 __all__ = ["Actions", "State", "WorkerPool"]
@@ -73,6 +75,8 @@ class State:
     paused: set[str] = field(default_factory=set)
     disabled: set[str] = field(default_factory=set)
     servers_seen: Callable[[], list[dict[str, Any]]] = list
+    layouts: Callable[[], Mapping[str, Layout]] = dict
+    recovery: Recovery | None = None
     paused_all: bool = False
     draining: bool = False
     started: float = field(default_factory=time.time)
@@ -86,10 +90,15 @@ class State:
         """What the monitor sees of each configured database, in the order of the file."""
         return [view for name in self.config.databases if (view := self.view.database(name)) is not None]
 
+    def entries(self) -> list[DatabaseView]:
+        """The same, each followed by the entries of its shards."""
+        return [entry for database in self.databases() for entry in (database, *self.view.shards_of(database.name))]
+
     def server(self, server_id: str) -> ServerView | None:
         """A server by its id."""
         database = self.view.database(server_id.partition("/")[0])
-        return database.server(server_id) if database is not None else None
+        entries = (database, *self.view.shards_of(database.name)) if database is not None else ()
+        return next((server for entry in entries if (server := entry.server(server_id)) is not None), None)
 
     async def totals(self) -> None:
         """Ask all workers for their counters, so that `stats` is current."""

@@ -25,12 +25,17 @@ from shardproxy.server.admin import Admin
 from shardproxy.server.background import Background, Bans, count, report
 from shardproxy.server.catalogs import Catalogs
 from shardproxy.server.control import Endpoint
+from shardproxy.server.deadlocks import Deadlocks
 from shardproxy.server.files import warn_about_files
 from shardproxy.server.http import HttpServer
+from shardproxy.server.incarnations import Incarnations
+from shardproxy.server.layouts import Layouts
 from shardproxy.server.monitor import Monitor
 from shardproxy.server.parent_api import FromWorker
 from shardproxy.server.permits import Permits
+from shardproxy.server.place_links import PlaceLinks
 from shardproxy.server.reclaim import Reclaimer
+from shardproxy.server.recovery import Recovery
 from shardproxy.server.show_pools import limit_of
 from shardproxy.server.sockets import HTTP, Listener, open_all
 from shardproxy.server.state import State
@@ -39,6 +44,7 @@ from shardproxy.server.takeover import Predecessor, TakeoverServer, distrust_rep
 from shardproxy.server.worker_api import DRAIN_CLIENTS, DRAIN_NOW, DRAIN_SERVERS, ParentApi, PoolKey
 from shardproxy.server.workers import WORKER, Workers
 from shardproxy.topology.board_cy import Board
+from shardproxy.topology.layout import Layout
 from shardproxy.topology.view import TopologyView
 
 __all__ = ["Supervisor"]
@@ -78,8 +84,15 @@ class Supervisor:
         self._bans = Bans(self.monitor.ban)
         self.catalogs = Catalogs(config.databases, self.board, dialects.get, self.monitor, self._learned,
                                  get_logger("catalogs"))
+        self.incarnations = Incarnations(config.state_dir / "incarnations")
+        self.recovery = Recovery(self._place_links(), self.incarnations, self.workers, get_logger("recovery"))
+        self.deadlocks = Deadlocks(self._place_links(), self.workers, self.incarnations.workers,
+                                   get_logger("deadlocks"))
+        self.layouts = Layouts(config, dialects.get, self.monitor, self._laid_out, get_logger("layouts"))
+        self.state.layouts = lambda: self.layouts.known
         self._facts: dict[str, tuple[dict[str, Any], int]] = {}
         self.state.servers_seen = self.monitor.snapshot
+        self.state.recovery = self.recovery
         self._http = HttpServer(self.state)
 
     # -- life
@@ -113,13 +126,16 @@ class Supervisor:
             if self._predecessor is not None:
                 self._background.spawn(distrust_replicas(self.board, self._predecessor))
             await self.monitor.start()
+            await self.layouts.start()
             self.catalogs.start()
+            self._background.spawn(self.recovery.run())
             await self.workers.start(listeners)
             await self._replace_predecessor()
             if takeover is not None:
                 takeover.start()
             await self._http.start(listeners)
-            for task in (self.reclaimer.run(), count(self.state), report(self.state)):
+            for task in (self.reclaimer.run(), count(self.state), report(self.state), self.layouts.run(),
+                         self.deadlocks.run()):
                 self._background.spawn(task)
             for listener in listeners:
                 self._announce(f"ready {listener.kind} {listener.address}")
@@ -169,6 +185,9 @@ class Supervisor:
         """What SIGTERM does: drain for at most shutdown_timeout."""
         self.shut_down(DRAIN_SERVERS, self.state.config.listen.shutdown_timeout or None)
 
+    def _place_links(self) -> PlaceLinks:
+        return PlaceLinks(lambda: self.state.config.databases, lambda: self.state.view, dialects.get)
+
     # -- takeover
 
     async def _replace_predecessor(self) -> None:
@@ -207,11 +226,15 @@ class Supervisor:
             endpoint.notify("enable", database=database, enabled=False)
         for paused in [None] if state.paused_all else sorted(state.paused):
             endpoint.notify("pause", database=paused)
+        self.recovery.introduce(index)
+        for database, layout in self.layouts.known.items():
+            endpoint.notify("layout", database=database, layout=layout.to_json())
         endpoint.notify("topology", view=state.view.to_json())
 
     def gone(self, index: int) -> None:
         """A worker died."""
         self.permits.worker_died(index)
+        self.recovery.gone(index)
         self.state.stats.worker_gone(index)
 
     def suspect(self, database: str, server_id: str, reason: str) -> None:
@@ -257,6 +280,9 @@ class Supervisor:
         except ControlError as error:  # larger than a message may be
             _log.error("the catalog cannot be given to the workers", database=database, error=str(error))
 
+    def _laid_out(self, database: str, layout: Layout) -> None:
+        self.workers.notify_all("layout", database=database, layout=layout.to_json())
+
     # -- for the console (Actions)
 
     async def reload(self) -> Reload:
@@ -272,6 +298,7 @@ class Supervisor:
             if self._on_config is not None:
                 self._on_config(new)
             await self.monitor.reload(new.databases)
+            await self.layouts.reload(new)
             await self.catalogs.reload(new.databases)
             self._facts = {name: known for name, known in self._facts.items() if new.database_for(name)}
             await self.workers.broadcast("reload", timeout=60, config=new.to_worker_json())

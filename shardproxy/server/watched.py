@@ -20,11 +20,12 @@ MAINTENANCE = "postgres"
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard of a database. ``main``: its primary takes the database's writes."""
+    """A shard of a database. ``view``: the entry of the topology that its servers are in: its database's, or, in a
+    sharded keyspace, its own."""
 
     name: str
     database: str
-    main: bool
+    view: str
     servers: tuple[ServerRef, ...]
     settings: GroupSettings
 
@@ -45,7 +46,8 @@ def _shard(name: str, database: Database, servers: list[ServerRef]) -> Shard:
                       for server in servers),
         health_interval=database.health_interval, health_timeout=database.health_timeout,
         lag_interval=database.lag_interval, patroni=database.patroni)
-    return Shard(name, database.name, servers[0].keyspace == database.main_keyspace, tuple(servers), settings)
+    view = name if servers[0].keyspace in database.sharded and database.main_keyspace else database.name
+    return Shard(name, database.name, view, tuple(servers), settings)
 
 
 def target_at(database: Database, host: str, port: int, unix: str | None, *dbnames: str) -> Target:

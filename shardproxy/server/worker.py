@@ -36,12 +36,15 @@ from shardproxy.server.control import Endpoint
 from shardproxy.server.database import DatabaseRuntime
 from shardproxy.server.figures import WORKERS_MAX, connection_id
 from shardproxy.server.secrets import Secrets
+from shardproxy.server.shards import sync_shards
 from shardproxy.server.sweeper import sweep_forever
 from shardproxy.server.worker_api import WorkerApi, handlers
 from shardproxy.server.worker_operations import Operations
 from shardproxy.session.statements import Registry
 from shardproxy.topology.board_cy import Board
+from shardproxy.topology.layout import Layout
 from shardproxy.topology.view import TopologyView
+from shardproxy.transactions.coordination import Transactions
 
 __all__ = ["Worker", "main"]
 
@@ -68,6 +71,7 @@ class Worker(Operations):
         self.admin_database = ADMIN_DATABASE
         self.view = TopologyView(0, {})
         self.databases: dict[str, DatabaseRuntime] = {}
+        self.transactions = Transactions(lambda: self.control)
         self.links: dict[int, Any] = {}
         self.keys: dict[tuple[int, bytes], Any] = {}
         self.registry = Registry()
@@ -76,6 +80,7 @@ class Worker(Operations):
         self.draining = ""
         self.stopped = asyncio.Event()
         self._facts: dict[str, tuple[Mapping[str, Any], int]] = {}
+        self._layouts: dict[str, Layout] = {}
         self._disabled: set[str] = set()
         self._paused: set[str | None] = set()
         self._tls_loaded = False
@@ -260,7 +265,7 @@ class Worker(Operations):
 
     async def _database(self, name: str) -> DatabaseRuntime:
         found = self.databases.get(name)
-        if found is not None:
+        if found is not None and found.parent is None:
             return found
         entry = self.config.database_for(name)
         if entry is None:
@@ -273,12 +278,14 @@ class Worker(Operations):
             self.control.notify(
                 "need", database=name
             )  # its catalog comes later; until then nothing is a proven read
-        if view is None:
+        if view is None or view.owner or (entry.sharded and name not in self._layouts):
             raise ClientError("57P03", f'database "{name}" is not ready yet')
         if name not in self.databases:
             runtime = DatabaseRuntime(self, name, entry, self.config, view, dialects.serving(entry.dialect))
             runtime.paused = name in self._paused or None in self._paused
             self.databases[name] = runtime
+            runtime.layout = self._layouts.get(name) if entry.sharded else None
+            sync_shards(self, runtime)
             if name in self._facts:
                 self._route_by(runtime, *self._facts[name])
         return self.databases[name]
@@ -288,7 +295,7 @@ class Worker(Operations):
         if len(self.databases) < WILDCARD_DATABASES_MAX:
             return
         for name, runtime in list(self.databases.items()):
-            if name not in self.config.databases and not runtime.sessions:
+            if name not in self.config.databases and not runtime.sessions and runtime.parent is None:
                 for pool in runtime.pools.values():
                     pool.retire_all()
                 del self.databases[name]
@@ -347,6 +354,8 @@ class Worker(Operations):
         if link is None or link.session is None:
             return False
         server = link.server
+        if link.session.cancel_running():
+            return True
         if server is not None:
             if server.awaiting > 0 or server.open_cycle:
                 await link.session.database._cancel(server)
@@ -444,10 +453,12 @@ class Worker(Operations):
         self.hosts = HostRules(self.config.auth.hosts, self.config.auth.method)
         self._secrets = Secrets(self)
         self._load_client_tls()
-        for name, database in self.databases.items():
-            entry = self.config.database_for(name)
+        for name, database in list(self.databases.items()):
+            entry = self.config.entry_for(name)
             if entry is not None:
                 database.configure(entry, self.config)
+                if database.parent is None:
+                    database.layout = self._layouts.get(name) if entry.sharded else None
 
     def _load_client_tls(self) -> None:
         from shardproxy.tls import Holder, load_client_tls
@@ -467,11 +478,18 @@ class Worker(Operations):
 
     async def topology(self, view: Mapping[str, Any]) -> None:
         self.view = TopologyView.from_json(view)
-        for name, database in self.databases.items():
+        for name, database in list(self.databases.items()):
             found = self.view.database(name)
-            if found is not None:
-                database.set_view(found)
+            if database.parent is None:
+                if found is not None:
+                    database.set_view(found)
+                sync_shards(self, database)
         self._topology_changed.set()
+
+    async def layout(self, database: str, layout: Mapping[str, Any]) -> None:
+        self._layouts[database] = Layout.from_json(layout)
+        if database in self.databases:
+            self.databases[database].layout = self._layouts[database]
 
     async def facts(self, database: str, facts: Mapping[str, Any], epoch: int) -> None:
         self._facts[database] = (facts, epoch)
@@ -484,6 +502,8 @@ class Worker(Operations):
         except (KeyError, TypeError, ValueError) as error:
             # facts of another version, during a takeover: nothing is proven then
             _log.error("facts were not understood", database=database.name, error=repr(error))
+        for shard in database.shards.values():
+            shard.router.set_facts(database.router.facts, epoch)
         database.explained()
 
     async def show(self, what: str) -> list[dict[str, Any]]:

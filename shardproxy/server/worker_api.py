@@ -5,8 +5,8 @@ the handler table of an ``Endpoint``.
 
 The life of a worker: the parent starts ``python -m shardproxy.server.worker --control FD --board FD
 --index N --listen JSON`` (JSON: a list of ``[fd, dialect, address]``) and calls ``start``, then ``facts``,
-``enable`` and ``pause`` for what holds already, then ``topology``: from then on the worker accepts clients, and
-calls ``ready``. At end of file on the control channel a worker exits at once.
+``enable``, ``pause`` and ``layout`` for what holds already, then ``topology``: from then on the worker accepts
+clients, and calls ``ready``. At end of file on the control channel a worker exits at once.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ class WorkerApi(Protocol):
 
     async def facts(self, database: str, facts: Mapping[str, Any], epoch: int) -> None:
         """What the catalog of a database says, for its router."""
+
+    async def layout(self, database: str, layout: Mapping[str, Any]) -> None:
+        """Which table of a database lives where (``Layout.to_json``)."""
 
     async def show(self, what: str) -> list[dict[str, Any]]:
         """Figures, see figures.py."""
@@ -87,6 +90,25 @@ class WorkerApi(Protocol):
         wait: another worker has less than its share.
         """
 
+    async def transactions_told(self, database: str, installation: str, incarnation: str,
+                                in_doubt: list[str]) -> None:
+        """What transactions over several places of a database are named by, and places that must not be used now."""
+
+    async def distributed(self) -> list[dict[str, Any]]:
+        """Transactions with connections to places, and the names of those that are being committed.
+
+        {"database", "transaction": number or 0, "legs": [[place, process id], ...], "gid": key or ""}
+        """
+
+    async def deadlocked(self, transaction: int, detail: str) -> bool:
+        """Its statement is about to be cancelled: report a deadlock. False: it has ended."""
+
+    async def hold_commits(self, seconds: float) -> bool:
+        """Let no commit over several places begin, wait for those under way. False: not in time, nothing is held."""
+
+    async def release_commits(self) -> None:
+        """End hold_commits."""
+
     async def ping(self) -> str:
         """Anything; proves that the event loop turns."""
 
@@ -126,6 +148,15 @@ class ParentApi(Protocol):
 
     async def cancel(self, pid: int, secret_hex: str) -> bool:
         """A cancel request that belongs to another worker: pass it on."""
+
+    async def resolve(self, database: str, gid: str, places: list[str]) -> dict[str, Any]:
+        """What became of a transaction that the worker could not finish at these places; finish it as far as possible.
+
+        {"committed": true, false, or null (not known now), "left": [place, ...]}
+        """
+
+    async def forget(self, database: str, keys: list[str]) -> None:
+        """These transactions are committed everywhere: their decisions can be deleted."""
 
     async def log_event(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
         """Write a record to the parent's log."""

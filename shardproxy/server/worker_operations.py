@@ -12,11 +12,12 @@ from typing import Any
 from shardproxy.server.accept import Acceptor
 from shardproxy.server.database import DatabaseRuntime
 from shardproxy.server.worker_api import DRAIN_CLIENTS, DRAIN_NOW, DRAIN_SERVERS
+from shardproxy.server.worker_transactions import TransactionOperations
 
 __all__ = ["Operations"]
 
 
-class Operations:
+class Operations(TransactionOperations):
     """The part of ``Worker`` that the console drives; the fields are the worker's."""
 
     loop: asyncio.AbstractEventLoop
@@ -46,7 +47,8 @@ class Operations:
         return count
 
     def _named(self, database: str | None) -> list[DatabaseRuntime]:
-        return [d for name, d in self.databases.items() if database in (None, name)]
+        """A database and its shards; None: all."""
+        return [d for name, d in self.databases.items() if database in (None, name, d.view.owner)]
 
     async def pause(self, database: str | None) -> None:
         self._paused.add(database)

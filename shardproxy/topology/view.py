@@ -58,7 +58,11 @@ class ServerView:
 
 @dataclass(frozen=True)
 class DatabaseView:
-    """One database. ``hold``: no primary that may be written to; statements for it wait or are refused."""
+    """One database. ``hold``: no primary that may be written to; statements for it wait or are refused.
+
+    A shard of a sharded keyspace has an entry of its own, ``database/keyspace/shard``, that no client can ask for;
+    ``owner`` is then the database that it is part of.
+    """
 
     name: str
     index: int
@@ -67,6 +71,12 @@ class DatabaseView:
     servers: tuple[ServerView, ...]
     conflict: str = ""
     """Why writes must be refused at once (57P03) instead of held: two servers claim to be the primary."""
+    owner: str = ""
+
+    @property
+    def place(self) -> str:
+        """``keyspace/shard`` of a shard's entry."""
+        return self.name.removeprefix(self.owner + "/") if self.owner else ""
 
     def server(self, server_id: str) -> ServerView | None:
         """The server with this id."""
@@ -113,6 +123,10 @@ class TopologyView:
             found = self._made[name] = self.databases[WILDCARD].named(name)
         return found
 
+    def shards_of(self, name: str) -> list[DatabaseView]:
+        """The entries of the shards of a database."""
+        return [entry for entry in self.databases.values() if entry.owner == name and name]
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for the control channel."""
         return {"epoch": self.epoch, "databases": {name: _database_json(entry) for name, entry in
@@ -126,9 +140,10 @@ class TopologyView:
 
 def _database_json(entry: DatabaseView) -> dict[str, Any]:
     return {"index": entry.index, "hold": entry.hold, "primary": entry.primary, "conflict": entry.conflict,
-            "servers": [asdict(server) for server in entry.servers]}
+            "owner": entry.owner, "servers": [asdict(server) for server in entry.servers]}
 
 
 def _database(name: str, data: Mapping[str, Any]) -> DatabaseView:
     servers = tuple(ServerView(**server) for server in data["servers"])
-    return DatabaseView(name, data["index"], data["hold"], data["primary"], servers, data.get("conflict", ""))
+    return DatabaseView(name, data["index"], data["hold"], data["primary"], servers, data.get("conflict", ""),
+                        data.get("owner", ""))

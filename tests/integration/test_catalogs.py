@@ -30,7 +30,8 @@ class Tables:
     def __init__(self) -> None:
         self.before: Callable[[], None] = lambda: None
 
-    async def catalog_load(self, connection: Any, harmless: Iterable[str] = ()) -> dict[str, Any]:
+    async def catalog_load(self, connection: Any, harmless: Iterable[str] = (),
+                           tables: bool = False) -> dict[str, Any]:
         rows = await connection.fetch("select relname from pg_class where relnamespace = 'public'::regnamespace")
         self.before()
         return {"tables": sorted(row[0] for row in rows)}

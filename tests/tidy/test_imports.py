@@ -20,7 +20,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("catalog",),
     ("router",),
     ("pool",),
-    ("session",),
+    ("session", "transactions"),
     ("dialects.postgres",),
     ("server",),
     ("tools",),

@@ -13,6 +13,7 @@ from shardproxy.config.model import Config, Database
 from .findings import Finding, count, error, ok, warn
 from .logins import check_auth_query, check_logins
 from .servers import FAILURES, Seen, connect
+from .transactions import check_transactions
 
 __all__ = ["check_database"]
 
@@ -48,6 +49,7 @@ async def check_database(config: Config, database: Database) -> list[Finding]:
         findings += _judge_shard([one for one in seen if (one.server.keyspace, one.server.shard) == place])
     reached = [one for one in seen if one.facts is not None]
     findings += await check_logins(config, database, reached)
+    findings += await check_transactions(config, database, reached)
     return findings + await check_auth_query(config, database, reached)
 
 

@@ -14,7 +14,8 @@ __all__ = ["QUERIES", "Rows", "read", "with_columns"]
 Rows = Mapping[str, Sequence[Any]]
 """Rows of each query, by its name in ``QUERIES``."""
 
-_OURS = """(n.nspname not in ('pg_catalog', 'information_schema') and n.nspname !~ '^pg_(toast|temp|toast_temp)')"""
+_OURS = """(n.nspname not in ('pg_catalog', 'information_schema', 'shardproxy')
+          and n.nspname !~ '^pg_(toast|temp|toast_temp)')"""
 
 QUERIES: dict[str, str] = {
     "relations": f"""
@@ -51,7 +52,7 @@ QUERIES: dict[str, str] = {
     "rules": "select distinct ev_class as relation from pg_rewrite where rulename <> '_RETURN' and ev_class >= 16384",
     "triggers": """
         select distinct tgrelid as relation, tgfoid as function from pg_trigger
-        where not tgisinternal and tgenabled <> 'D' and tgfoid >= 16384""",
+        where not tgisinternal and tgenabled <> 'D' and tgfoid >= 16384 and tgname <> 'shardproxy_no_write'""",
     "cascades": """
         select distinct confrelid as parent, conrelid as child from pg_constraint
         where contype = 'f' and (confdeltype in ('c', 'n', 'd') or confupdtype in ('c', 'n', 'd'))""",
@@ -111,8 +112,8 @@ async def with_columns(connection: Any, types: Sequence[int]) -> Sequence[Any]:
     return list(await connection.fetch(_COLUMNS_OF_TYPES, types)) if types else []
 
 
-async def read(connection: Any) -> dict[str, Sequence[Any]]:
-    """All rows, as of one moment."""
+async def read(connection: Any, more: Mapping[str, str] | None = None) -> dict[str, Sequence[Any]]:
+    """All rows, as of one moment; ``more``: further queries."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute("set local search_path = pg_catalog")
-        return {name: await connection.fetch(query) for name, query in QUERIES.items()}
+        return {name: await connection.fetch(query) for name, query in {**QUERIES, **(more or {})}.items()}

@@ -11,10 +11,11 @@ from .auth import check_auth
 from .databases import check_databases
 from .listen import check_listen
 from .pool import check_pool
+from .sharding import check_sharding
 
 __all__ = ["check_all"]
 
-_CHECKS = (check_listen, check_auth, check_pool, check_databases)
+_CHECKS = (check_listen, check_auth, check_pool, check_databases, check_sharding)
 
 
 def check_all(config: Config, report: Report) -> None:

@@ -27,6 +27,11 @@ def check_databases(config: Config, report: Report) -> None:
     if len(config.databases) > DATABASES_MAX:
         report.add(("databases",), f"{len(config.databases)} entries; at most {DATABASES_MAX} are possible",
                    f'use [databases."{ANY}"] for those on the same servers')
+    views = sum(1 + sum(len(entry.keyspace_map[name].shards) for name in entry.sharded)
+                for entry in config.databases.values())
+    if len(config.databases) <= DATABASES_MAX < views:
+        report.add(("databases",), f"{views} entries and shards; at most {DATABASES_MAX} are possible",
+                   "run several proxies")
     servers = sum(len(database.servers) for database in config.databases.values())
     if servers > SERVERS_MAX:
         report.add(("databases",), f"{servers} servers; at most {SERVERS_MAX} are possible", "run several proxies")

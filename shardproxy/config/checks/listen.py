@@ -40,7 +40,5 @@ def _check_directory(path: Path, key: Key, report: Report) -> None:
 
 def _check_topology(config: Config, report: Report) -> None:
     store = config.topology
-    if store == "database":
-        report.add(("topology",), '"database" is not available in this version', 'leave it out, or write "file:FOLDER"')
-    elif store is not None and (not store.startswith("file:") or store == "file:"):
-        report.add(("topology",), f'"{store}" is not a topology store', 'write "file:FOLDER"')
+    if store not in (None, "database") and (not store.startswith("file:") or store == "file:"):
+        report.add(("topology",), f'"{store}" is not a topology store', 'write "file:FOLDER" or "database"')

@@ -8,6 +8,9 @@ from .conftest import MINIMAL, Mistakes
 
 _HEAD = '[listen]\npostgres = "127.0.0.1:6432"\n[auth.users]\napp = { password = "x" }\n'
 _SHOP = '[databases.shop]\nprimary = "a:1/shop"\n'
+_CUSTOMER = "databases.shop.keyspaces.customer"
+_SHARDED = (_HEAD + '[databases.shop]\ndefault_keyspace = "main"\nkeyspaces.main.shards.m = { primary = "m:1" }\n'
+            '[databases.shop.keyspaces.customer]\nshards.s0 = { primary = "a:1" }\nshards.s1 = { primary = "b:1" }\n')
 
 CASES = [
     # names and types
@@ -78,7 +81,7 @@ CASES = [
     (_HEAD + '[databases.shardproxy]\nprimary = "a:1"\n', "databases.shardproxy", "admin console"),
     (_HEAD + _SHOP + 'shards.x = { primary = "b:1" }\n', "databases.shop.shards", "contradicts primary"),
     (_HEAD + _SHOP + 'default_keyspace = "mian"\nkeyspaces.main.shards.x = { primary = "b:1" }\n',
-     "databases.shop.keyspaces", "several keyspaces"),
+     "databases.shop.keyspaces.main.tables", "are missing"),
     (_HEAD + '[databases.shop]\ncoordinator = "mian"\nkeyspaces.main.shards.x = { primary = "b:1" }\n',
      "databases.shop.coordinator", 'did you mean "main"?'),
     (_HEAD + "[databases.shop]\nkeyspaces.main = {}\n", "databases.shop.keyspaces.main.shards", "no server"),
@@ -100,14 +103,38 @@ CASES = [
     ('[listen]\nmysql = "127.0.0.1:3306"\n' + MINIMAL.replace("[listen]", ""), "listen.mysql", "not built yet"),
     (MINIMAL + 'dialect = "mysql"\n', "databases.shop.dialect", "not built yet"),
     (_HEAD + '[databases.shop]\nshards.a = { primary = "a:1" }\nshards.b = { primary = "b:1" }\n',
-     "databases.shop.shards", "sharded keyspaces are not built yet"),
+     "databases.shop.shards", "whose primary coordinates"),
     (_HEAD + '[databases.shop.keyspaces.main]\nshards.a = { primary = "a:1" }\nshards.b = { primary = "b:1" }\n',
-     "databases.shop.keyspaces.main.shards", "sharded keyspaces are not built yet"),
+     "databases.shop.keyspaces.main.shards", "whose primary coordinates"),
     (_HEAD + '[databases.shop.keyspaces.main]\nshards.a = { primary = "a:1" }\ntables.t = { key = "id" }\n',
-     "databases.shop.keyspaces.main.tables", "not built yet"),
+     "databases.shop.keyspaces.main.tables", "of the default keyspace are not split"),
     (_HEAD + '[databases.shop.keyspaces.main]\nshards.a = { primary = "a:1", empty = true }\n',
-     "databases.shop.keyspaces.main.shards.a.empty", "not built yet"),
-    ('topology = "database"\n' + MINIMAL, "topology", "not available in this version"),
+     "databases.shop.keyspaces.main.shards.a.empty", "cannot be empty"),
+    (_SHARDED + 'tables.t = {}\n', _CUSTOMER + ".tables.t.key", "has several shards"),
+    (_SHARDED + 'tables.t = { key = "id", reference = true }\n', _CUSTOMER + ".tables.t.key", "not split by a key"),
+    (_SHARDED + 'tables.t = { key = ["a", "a"] }\n', _CUSTOMER + ".tables.t.key", "twice"),
+    (_SHARDED + 'tables.t = { key = 1 }\n', _CUSTOMER + ".tables.t.key", ""),
+    (_SHARDED + 'tables.t = { key = "a" }\ntables.u = { key = ["a", "b"] }\n', _CUSTOMER + ".tables", "different"),
+    (_SHARDED + 'tables.t = { key = "a" }\ntables."public.t" = { key = "a" }\n', _CUSTOMER + '.tables."public.t"',
+     "also a table"),
+    (_SHARDED + 'tables.t = { key = "a" }\nslots = 0\n', _CUSTOMER + ".slots", "at least 1"),
+    (_SHARDED + 'tables.t = { key = "a" }\nfunction = "modulo"\n', _CUSTOMER + ".function", ""),
+    (_SHARDED + 'tables.t = { key = "a" }\nranges.s0 = { below = 5 }\n', _CUSTOMER + ".ranges", "are not used"),
+    (_SHARDED + 'tables.t = { key = "a" }\nfunction = "range"\n', _CUSTOMER + ".ranges", "are missing"),
+    (_SHARDED + 'tables.t = { key = "a" }\nfunction = "list"\nlists.s2 = [1]\n', _CUSTOMER + ".lists.s2", "no shard"),
+    (_SHARDED + 'tables.t = { key = "a" }\nfunction = "list"\nlists.s0 = [1]\nlists.s1 = ["1"]\n',
+     _CUSTOMER + ".lists.s1", "also in the list"),
+    (_SHARDED + 'tables.t = { key = ["a", "b"] }\nfunction = "list"\nlists.s0 = [1]\n', _CUSTOMER + ".tables.t.key",
+     "takes a key of one column"),
+    (_SHARDED.replace("b:1", "a:1") + 'tables.t = { key = "a" }\n', _CUSTOMER + ".shards.s1", "also used by the shard"),
+    (_SHARDED.replace("a:1", "m:1") + 'tables.t = { key = "a" }\n', _CUSTOMER + ".shards.s0", "also used by the shard"),
+    (_SHARDED.replace("default_keyspace", "# ") + 'tables.t = { key = "a" }\n', "databases.shop.default_keyspace",
+     "is missing"),
+    (_SHARDED.replace("default_keyspace", 'coordinator = "customer"\ndefault_keyspace') + 'tables.t = { key = "a" }\n',
+     "databases.shop.coordinator", "not built yet"),
+    (_SHARDED.replace("shards.s0", 'shards."s/0"') + 'tables.t = { key = "a" }\n', _CUSTOMER + '.shards."s/0"',
+     "without slashes"),
+    ('topology = "etcd"\n' + MINIMAL, "topology", "is not a topology store"),
 ]
 
 

@@ -18,7 +18,9 @@ from typing import Any
 from shardproxy.server.control import Endpoint
 from shardproxy.server.figures import COUNTERS, connection_id
 from shardproxy.server.worker_api import DRAIN_SERVERS, PoolKey, WorkerApi, handlers
+from shardproxy.server.worker_transactions import TransactionOperations
 from shardproxy.topology.board_cy import Board
+from shardproxy.transactions.coordination import Transactions
 
 
 class Client:
@@ -28,18 +30,23 @@ class Client:
         self.id, self.writer, self.busy = number, writer, False
 
 
-class MiniWorker:
+class MiniWorker(TransactionOperations):
     """Implements WorkerApi with as little as the parent's tests need."""
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.endpoint: Endpoint | None = None
+        self.transactions = Transactions(self._parent)
         self.told: list[Any] = []
         self.clients: dict[int, Client] = {}
         self.servers: list[asyncio.Server] = []
         self.queries, self.made = 0, 0
         self.over, self.known = asyncio.Event(), asyncio.Event()
         self.mode = ""
+
+    def _parent(self) -> Endpoint:
+        assert self.endpoint is not None
+        return self.endpoint
 
     async def start(self, config_json: str, worker_index: int, secrets: Mapping[str, str]) -> None:
         assert worker_index == self.index and len(secrets["boot"]) == 32
@@ -54,6 +61,9 @@ class MiniWorker:
     async def topology(self, view: Mapping[str, Any]) -> None:
         self.told.append(["topology", sorted(view["databases"])])
         self.known.set()
+
+    async def layout(self, database: str, layout: Mapping[str, Any]) -> None:
+        self.told.append(["layout", database, layout["epoch"]])
 
     async def facts(self, database: str, facts: Mapping[str, Any], epoch: int) -> None:
         self.told.append(["facts", database, epoch])

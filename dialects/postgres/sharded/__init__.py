@@ -1,0 +1,1 @@
+"""Sessions of a sharded database: statements that one server alone cannot answer, over several server connections."""

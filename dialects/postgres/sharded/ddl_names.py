@@ -1,0 +1,108 @@
+"""Names in DDL: which table is meant, where it lives, and lists of them cut apart by place.
+
+Invariant: texts for a place are the client's own, with names of tables that do not live there cut out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shardproxy.catalog.tables import Tables
+from shardproxy.dialects.postgres.sql.table_clauses import Cursor
+from shardproxy.planner.ddl import Step
+from shardproxy.planner.plan import COORDINATOR, Place
+from shardproxy.topology.layout import Layout, TableLayout
+
+__all__ = ["Item", "Names", "items"]
+
+Name = tuple[str | None, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A relation in a list; ``start`` and ``end``: its place in the text, with ONLY, * and columns."""
+
+    name: Name
+    start: int
+    end: int
+
+
+@dataclass
+class Names:
+    """What names mean to one statement."""
+
+    text: str
+    layout: Layout
+    tables: Tables
+    path: Sequence[str] = field(default=("public",))
+
+    def resolve(self, name: Name) -> tuple[str, str]:
+        """Schema and name of a relation; of one that nobody knows, where it would be made."""
+        if name[0] is not None:
+            return (name[0], name[1])
+        for schema in self.path:
+            if self.tables.get(schema, name[1]) is not None or self.layout.table(schema, name[1]) is not None:
+                return (schema, name[1])
+        return self.new(name)
+
+    def new(self, name: Name) -> tuple[str, str]:
+        """Schema and name of what is about to be made."""
+        if name[0] is not None:
+            return (name[0], name[1])
+        known = {table.schema for table in self.tables} | {"public"}
+        return (next((schema for schema in self.path if schema in known), "public"), name[1])
+
+    def sharded(self, name: Name) -> TableLayout | None:
+        """The layout of a sharded or reference table."""
+        return self.layout.table(*self.resolve(name))
+
+    def shards(self, table: TableLayout) -> tuple[Place, ...]:
+        """Places of its keyspace's shards."""
+        return self.layout.keyspaces[table.keyspace].places()
+
+    def of_index(self, name: Name) -> TableLayout | None:
+        """The layout of the table that an index belongs to."""
+        for table in self.tables:
+            if name[1] in table.indexes and name[0] in (None, table.schema):
+                found = self.layout.table(table.schema, table.name)
+                if found is not None:
+                    return found
+        return None
+
+    def places(self, table: TableLayout | None, shell: bool = True) -> tuple[Place, ...]:
+        """Where a table lives; ``shell``: of a sharded one the coordinator too."""
+        if table is None:
+            return (COORDINATOR,)
+        return (COORDINATOR, *self.shards(table)) if table.reference or shell else self.shards(table)
+
+    def split(self, listed: Sequence[Item], found: Sequence[TableLayout | None], shell: bool) -> tuple[Step, ...]:
+        """The statement at each place, with those of ``listed`` that live there."""
+        head, tail = self.text[:listed[0].start], self.text[listed[-1].end:]
+        at: dict[Place, list[str]] = {}
+        for item, table in zip(listed, found, strict=True):
+            for place in self.places(table, shell):
+                at.setdefault(place, []).append(self.text[item.start:item.end])
+        steps: dict[str, list[Place]] = {}
+        order = [place for place in (COORDINATOR, *self.layout.places()) if place in at]
+        for place in order:
+            steps.setdefault(head + ", ".join(at[place]) + tail, []).append(place)
+        return tuple(Step(tuple(places), text.encode()) for text, places in steps.items())
+
+
+def items(cursor: Cursor) -> list[Item]:
+    """A list of relations, each perhaps with ONLY, * or columns."""
+    found = []
+    while True:
+        start = cursor.tokens[cursor.at].start
+        _ = cursor.take("only")
+        wrapped = cursor.op("(")
+        name = cursor.name()
+        if wrapped:
+            cursor.op(")")
+        cursor.op("*")
+        if not cursor.done and cursor.tokens[cursor.at].text == "(" and cursor.tokens[cursor.at].kind == "op":
+            cursor.group()
+        found.append(Item(name, start, cursor.tokens[cursor.at - 1].end))
+        if not cursor.op(","):
+            return found

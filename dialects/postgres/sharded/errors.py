@@ -1,0 +1,42 @@
+"""An ErrorResponse as an exception: a server's, or the proxy's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shardproxy.dialects.postgres import wire
+
+__all__ = ["PgError", "refused"]
+
+
+class PgError(Exception):
+    """``fields``: by code letter, as in the protocol. ``lost``: the connection is gone, the outcome may be unknown."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(fields.get("M", ""))
+        self.fields = dict(fields)
+        self.lost = False
+
+    @classmethod
+    def of(cls, sqlstate: str, text: str, *, detail: str = "", hint: str = "") -> PgError:
+        """An error of the proxy's own."""
+        fields = {"S": "ERROR", "V": "ERROR", "C": sqlstate, "M": text, "D": detail, "H": hint}
+        return cls({code: value for code, value in fields.items() if value})
+
+    @property
+    def sqlstate(self) -> str:
+        return self.fields.get("C", "XX000")
+
+    def message(self) -> bytes:
+        """As an ErrorResponse; a server's last words about its own connection are an error to our client."""
+        fields = dict(self.fields)
+        if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
+            fields["S"] = fields["V"] = "ERROR"
+        body = b"".join(code.encode() + text.replace("\0", " ").encode("utf-8", "replace") + b"\0"
+                        for code, text in fields.items())
+        return wire.message(b"E", body + b"\0")
+
+
+def refused(construct: str, hint: str = "", sqlstate: str = "0A000") -> PgError:
+    """What cannot be proved right is refused."""
+    return PgError.of(sqlstate, construct, hint=hint)

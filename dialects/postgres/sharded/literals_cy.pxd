@@ -1,0 +1,2 @@
+cdef bint name_char(unsigned char c)
+cpdef bytes nth_literal(bytes sql, int wanted)

@@ -1,0 +1,179 @@
+"""Plans of one database in one worker: made once for a text, kept while the layout and the catalog stay the same.
+
+Invariants:
+* A text that names nothing sharded is ``plain``: names come from the digest, so all texts of one digest are alike.
+* The cache is bounded in number and bytes; a plan made from an older layout or catalog is never used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import sqlglot
+
+from shardproxy.catalog.tables import Tables
+from shardproxy.dialects.postgres.sql.sharding import KNOWLEDGE
+from shardproxy.planner.plan import Plan, Refusal, Scatter, Select
+from shardproxy.planner.queries import plan_query
+from shardproxy.planner.writes import plan_write
+from shardproxy.router import flags as f
+from shardproxy.topology.layout import Layout
+
+from .points import learn
+
+__all__ = ["Planned", "Sharding", "sharding_of"]
+
+PLANS_MAX, PLAN_BYTES_MAX = 2000, 16 * 1024 * 1024
+TEXT_MAX = 1024 * 1024
+WORDS = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
+EVERYWHERE = frozenset("""CREATE ALTER DROP TRUNCATE COMMENT GRANT REVOKE VACUUM ANALYZE REINDEX LOCK REFRESH CLUSTER
+    SECURITY REASSIGN IMPORT PREPARE EXECUTE DEALLOCATE""".split())  # noqa: SIM905
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan and the kind of its statement."""
+
+    plan: Plan
+    kind: str
+
+
+def sharding_of(database: Any) -> Sharding:
+    """Of a database of a worker."""
+    if database.sharding is None:
+        database.sharding = Sharding()
+    found: Sharding = database.sharding.refresh(database)
+    return found
+
+
+class Sharding:
+    """What is sharded in one database. ``set`` whenever the layout or the facts are new."""
+
+    def __init__(self) -> None:
+        self.layout: Layout = None  # type: ignore[assignment]  # set before the first session
+        self.tables = Tables(())
+        self.generation = 0
+        self.described: OrderedDict[Any, Any] = OrderedDict()
+        self._facts: Any = self
+        self._names: frozenset[str] = frozenset()
+        self._plans: OrderedDict[tuple[bytes, tuple[str, ...]], Planned] = OrderedDict()
+        self._bytes = 0
+
+    def set(self, layout: Layout, tables: Tables) -> None:
+        """Plan by these from now on."""
+        self.layout, self.tables = layout, tables
+        self.generation += 1
+        self._plans.clear()
+        self._bytes = 0
+        names = {table.name for table in layout.tables()}
+        shells = {table.name for table in tables if table.shell}
+        for table in tables:
+            if table.kind in "vm" and names.union(shells) & _words(table.definition):
+                names.add(table.name)
+        grown = True
+        while grown:                        # views on views
+            more = {table.name for table in tables if table.kind == "v" and names & _words(table.definition)}
+            grown = not more <= names
+            names |= more
+        self._names = frozenset(names | shells | tables.touching(names | shells))
+
+    def refresh(self, database: Any) -> Sharding:
+        """Plan by what the database knows now."""
+        facts = database.router.facts
+        if self.layout is not database.layout or self._facts is not facts:
+            self._facts = facts
+            tables = getattr(facts, "tables", None)
+            self.set(database.layout, tables if tables is not None else Tables(()))
+        return self
+
+    # -- statements
+
+    def plain(self, route: Any) -> bool:
+        """Whether the statements of this route name nothing sharded and change nothing that all places have."""
+        known = route.sharding
+        if known is not None and known[0] == self.generation:
+            return bool(known[1])
+        found = self._plain(route)
+        route.sharding = (self.generation, found, None)
+        return found
+
+    def point(self, route: Any, text: bytes) -> str | None:
+        """The one shard of a text whose digest is known for that; None: plan it."""
+        known = route.sharding
+        if known is None or known[0] != self.generation or known[2] is None or not known[2].proved:
+            return None
+        place: str | None = known[2].place(text)
+        return place
+
+    def learn(self, route: Any, text: bytes, planned: Planned, digest: bytes) -> None:
+        """A text was planned in full: what that tells of its digest."""
+        known = route.sharding
+        if known is not None and known[0] == self.generation:
+            route.sharding = (*known[:2], learn(known[2], digest, text, planned.plan, self.layout, self._key_types))
+
+    def _key_types(self, name: tuple[str, str]) -> list[int]:
+        table, layout = self.tables.get(*name), self.layout.table(*name)
+        columns = [] if table is None or layout is None else [table.column(one) for one in layout.key]
+        return [column.base or column.type for column in columns if column is not None]
+
+    def _plain(self, route: Any) -> bool:
+        if route.flags & f.UNPARSED and not route.digest:
+            return False
+        text = route.digest
+        if not text or 'u&"' in text.lower():
+            return False
+        kinds = set(re.findall(r"(?:^|;)\s*(\w+)", text.upper()))
+        if kinds & EVERYWHERE or route.kind in EVERYWHERE:
+            return False
+        return not self._names & _words(text)
+
+    def plan(self, text: bytes, route: Any, search_path: tuple[str, ...]) -> Planned:
+        """The plan of one statement that is a query or changes rows."""
+        key = (text, search_path)
+        found = self._plans.get(key)
+        if found is not None:
+            self._plans.move_to_end(key)
+            return found
+        found = Planned(self._make(text, route, search_path), route.kind)
+        if len(text) <= 64 * 1024:
+            self._plans[key] = found
+            self._bytes += len(text)
+            while len(self._plans) > PLANS_MAX or self._bytes > PLAN_BYTES_MAX:
+                self._bytes -= len(self._plans.popitem(last=False)[0][0])
+        return found
+
+    def gathered(self, text: bytes, route: Any, search_path: tuple[str, ...]) -> Plan:
+        """The plan of a query whose rows the coordinator must have: for a cursor."""
+        plan = self.plan(text, route, search_path).plan
+        if not isinstance(plan, Select):
+            return plan
+        spread = plan.spread
+        if isinstance(spread, Scatter):
+            return Refusal("a cursor over this query") if spread.otherwise is None else spread.otherwise
+        return spread
+
+    def _make(self, raw: bytes, route: Any, search_path: tuple[str, ...]) -> Plan:
+        if len(raw) > TEXT_MAX and route.kind != "INSERT":
+            return Refusal("the statement is too long to be planned over several servers")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            return Refusal("the statement is not UTF-8", "set client_encoding to UTF8")
+        if route.kind == "SELECT":
+            return plan_query(text, _tree(text), self.layout, self.tables, search_path, KNOWLEDGE)
+        return plan_write(text, None, self.layout, self.tables, search_path, KNOWLEDGE)
+
+
+def _tree(text: str) -> Any:
+    """Another reading of the text; None: sqlglot does not understand it."""
+    try:
+        return sqlglot.parse_one(text, dialect="postgres")
+    except Exception:           # its own errors, and what its parser trips over
+        return None
+
+
+def _words(text: str) -> set[str]:
+    return {(quoted.replace('""', '"') if quoted else plain.lower()) for quoted, plain in WORDS.findall(text)}

@@ -1,0 +1,319 @@
+"""Runs one statement: finds its plan, and the function that carries it out.
+
+Invariants:
+* What concerns the whole transaction (BEGIN, COMMIT, savepoints, SET) reaches every leg, in the client's order.
+* In a block that has failed nothing runs but what ends it or goes back to a savepoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from shardproxy.planner.plan import (
+    COORDINATOR,
+    CopyIn,
+    CopyOut,
+    Gather,
+    InsertFrom,
+    InsertRows,
+    Push,
+    Reference,
+    Refusal,
+    Scatter,
+    Select,
+    Single,
+    Write,
+    WriteBack,
+)
+from shardproxy.router import flags as f
+from shardproxy.session.statements import Prepared
+
+from .errors import PgError, refused
+from .legs import Bind
+from .output import Output
+from .statement import Statement
+from .transaction import OUTSIDE
+
+__all__ = ["StatementRunner"]
+
+EVERY_LEG = frozenset({"SET", "RESET", "SAVEPOINT", "RELEASE", "ROLLBACK"})
+PLANNED = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
+DDL_KINDS = frozenset("""CREATE ALTER DROP TRUNCATE COMMENT GRANT REVOKE VACUUM ANALYZE REINDEX LOCK REFRESH CLUSTER
+    SECURITY REASSIGN IMPORT""".split())  # noqa: SIM905
+CHAIN = re.compile(rb"(?i)\band\s+chain\b")
+SAVEPOINT = re.compile(rb"(?is)^\W*rollback\b.*\bto\s+(?:savepoint\s+)?(\"(?:[^\"]|\"\")+\"|\w+)\s*$")
+ABORTED_TEXT = "current transaction is aborted, commands ignored until end of transaction block"
+CATALOG_S = 10.0
+SLOW = f.PROBE | f.UNPIN | f.FOREVER | f.DEALLOCATE_ALL | f.PREPARED_SQL | f.PROXY_SET
+
+Executor = Callable[[Any, Any, Statement, Output], Awaitable[None]]
+EXECUTORS: dict[type, tuple[str, str]] = {
+    Scatter: ("scatter", "run_scatter"), Gather: ("gather", "run_gather"), Push: ("push", "run_push"),
+    InsertRows: ("insert", "run_insert_rows"), InsertFrom: ("insert_from", "run_insert_from"),
+    WriteBack: ("write_back", "run_write_back"), Reference: ("reference", "run_reference"),
+    CopyIn: ("copy_in", "run_copy_in"), CopyOut: ("copy_out", "run_copy_out")}
+"""Module and function of each plan."""
+
+
+class StatementRunner:
+    """For one session."""
+
+    def __init__(self, session: Any) -> None:
+        self.session, self.link = session, session.link
+
+    @property
+    def tx(self) -> Any:
+        return self.session.tx
+
+    # -- small things the batch needs
+
+    def serial(self) -> int:
+        """A number that no other unnamed statement has."""
+        return time.monotonic_ns()
+
+    def prepared(self, registry: Any, body: bytes, scope: str, route: Any) -> Prepared:
+        """A client's statement, as the relay keeps it too."""
+        return Prepared(registry.statement(body, scope, route), registry.tick())
+
+    def status(self) -> bytes:
+        """For ReadyForQuery."""
+        home = self.link.server
+        if self.tx.in_block:
+            return b"E" if self.tx.failed else b"T"
+        return b"I" if home is None or home.status == OUTSIDE else bytes([home.status])
+
+    def may_run(self, route: Any) -> None:
+        """Raises 25P02 in a failed block."""
+        if self.aborted() and not route.flags & (f.COMMIT | f.ROLLBACK) and route.kind != "ROLLBACK":
+            raise PgError.of("25P02", ABORTED_TEXT)
+
+    def aborted(self) -> bool:
+        """Whether the block has failed."""
+        home = self.link.server
+        return bool(self.tx.failed or (home is not None and home.status == 0x45))
+
+    def note(self, route: Any, text: bytes) -> None:
+        """A statement that the relay runs: what a leg that joins later must be told."""
+        tx = self.tx
+        flags = route.flags
+        if flags & f.MULTI:
+            for part in self.split(text):
+                self.note(self.link.router.route(part), part)
+        elif flags & f.BEGIN:
+            if not tx.in_block:
+                tx.begin, tx.log = text.decode("utf-8", "surrogateescape"), []
+        elif flags & (f.COMMIT | f.ROLLBACK):
+            tx.log = []
+        elif tx.in_block and (route.kind in EVERY_LEG or flags & f.PROBE):
+            self._log(route, text, Bind())
+
+    @staticmethod
+    def split(text: bytes) -> list[bytes]:
+        """The statements of a text."""
+        from .split import split_statements
+
+        return split_statements(text)
+
+    async def give_up(self) -> None:
+        """A statement has failed: in a block, the client's own connection is made to know it, too."""
+        tx = self.tx
+        await tx.give_up()
+        home = self.link.server
+        if tx.in_block and home is not None and home.status == 0x54:
+            leg = await tx.leg(COORDINATOR)
+            try:
+                await leg.run("SELECT pg_catalog.current_setting(NULL::text) FROM shardproxy.\"the block has failed\"")
+            except PgError:
+                return
+
+    async def finish(self) -> None:
+        """The end of a statement in autocommit, or of an implicit transaction."""
+        await self.tx.finish()
+        if not self.tx.in_block:
+            await self.catalog_known()
+
+    async def catalog_known(self) -> None:
+        """After DDL: until this worker knows the catalog as it is now, so that the next statement is planned by it."""
+        if not self.tx.changed_catalog:
+            return
+        self.tx.changed_catalog = False
+        database = self.session.database
+        database.publish([], time.monotonic_ns(), True)
+        database.ddl()
+        deadline = time.monotonic() + CATALOG_S
+        while database.board.catalog_epoch(database.index) != database.router.epoch and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+
+    # -- running
+
+    async def run(self, text: bytes, bind: Bind, formats: tuple[int, ...], out: Output, simple: bool) -> None:
+        """Run one statement and tell its result. Raises PgError."""
+        route = self.link.router.route(text)
+        self.may_run(route)
+        route.hits += 1
+        self.link.last_route = route
+        sharding = self.session.places.sharding
+        statement = Statement(text, sharding.layout, sharding.tables, bind, formats, flags=route.flags,
+                              write_slots=route.write_slots, read_slots=route.read_slots, simple=simple,
+                              search_path=self.session.search_path)
+        try:
+            await self._dispatch(route, statement, out)
+        finally:
+            self._tell_notices(out)
+
+    async def _dispatch(self, route: Any, statement: Statement, out: Output) -> None:
+        flags = route.flags
+        if flags & f.BEGIN:
+            await self._begin(statement, out)
+        elif flags & (f.COMMIT | f.ROLLBACK):
+            await self._finish(route, statement, out)
+        elif route.kind in EVERY_LEG and (self.tx.in_block or self.tx.atomic):
+            await self._every_leg(route, statement, out)
+        elif route.kind in DDL_KINDS:
+            from .ddl import run_ddl
+
+            self.tx.changed_catalog = True
+            await run_ddl(self.session, statement, out)
+        elif route.kind == "EXPLAIN":
+            from .explain import run_explain
+
+            await run_explain(self.session, statement, out)
+        elif route.kind in PLANNED and not self.session.places.sharding.plain(route):
+            await self._planned(route, statement, out)
+        elif route.kind in ("DECLARE", "PREPARE", "EXECUTE"):
+            from .named import run_named
+
+            await run_named(self, route, statement, out)
+        else:
+            await self.at_coordinator(route, statement, out)
+
+    def _tell_notices(self, out: Output) -> None:
+        for leg in self.tx.legs.values():
+            notices, leg.notices[:] = list(leg.notices), []
+            for notice in notices:
+                out.notice(notice)
+
+    # -- the transaction
+
+    async def _begin(self, statement: Statement, out: Output) -> None:
+        tx = self.tx
+        home = await tx.attach()
+        rows = home.rows(statement.text)
+        tag = await rows.done()
+        home.in_block = True
+        if not tx.in_block:
+            tx.begin, tx.log = statement.text.decode("utf-8", "surrogateescape"), []
+        out.complete(tag)
+
+    async def _finish(self, route: Any, statement: Statement, out: Output) -> None:
+        tx = self.tx
+        begin = tx.begin
+        if route.kind == "PREPARE TRANSACTION" and len(tx.legs) > 1:
+            raise refused("PREPARE TRANSACTION of a transaction over several servers",
+                          "COMMIT it: it is committed at all of them or at none.")
+        if not tx.in_block and not tx.atomic:
+            home = await tx.attach()
+            out.complete(await home.rows(statement.text).done())
+            return
+        tag = await tx.end(commit=bool(route.flags & f.COMMIT) and not self.aborted())
+        await self.catalog_known()
+        if CHAIN.search(statement.text) and begin:
+            home = await tx.attach()
+            await home.run(begin)
+            home.in_block, tx.begin = True, begin
+        out.complete(tag)
+
+    def _log(self, route: Any, text: bytes, bind: Bind) -> None:
+        tx = self.tx
+        match = SAVEPOINT.match(text) if route.kind == "ROLLBACK" else None
+        if match is not None:
+            tx.back_to(match[1].decode("utf-8", "replace"))
+        tx.log.append((text, bind))
+
+    async def _every_leg(self, route: Any, statement: Statement, out: Output) -> None:
+        """SET, savepoints and the like: at the coordinator first, whose answer is the client's."""
+        tx = self.tx
+        home = await tx.attach()
+        back = route.kind == "ROLLBACK"
+        if back:
+            for leg in tx.legs.values():
+                if leg.busy:
+                    leg.cancel()
+                    await leg.quiet()
+        home.server.flags |= route.flags
+        await self._pass(home, statement, out)
+        await tx.everywhere(statement.text, statement.bind)
+        self._log(route, statement.text, statement.bind)
+        if back:
+            tx.failed = False
+
+    # -- plans
+
+    async def _planned(self, route: Any, statement: Statement, out: Output) -> None:
+        planned = self.session.places.sharding.plan(statement.text, route, statement.search_path)
+        await self.carry_out(planned.plan, route, statement, out)
+
+    async def carry_out(self, plan: Any, route: Any, statement: Statement, out: Output) -> None:
+        """A plan of a query or a change of rows."""
+        if isinstance(plan, Refusal):
+            raise refused(plan.construct, plan.hint, plan.sqlstate)
+        if isinstance(plan, Single):
+            await self._single(plan.place, route, statement, out)
+            return
+        if isinstance(plan, Select | Write):
+            place = self.session.places.place_of(plan, statement)
+            if place is not None:
+                await self._single(place, route, statement, out, write=isinstance(plan, Write) or plan.locks)
+                return
+            plan = plan.spread
+            if isinstance(plan, Refusal):
+                raise refused(plan.construct, plan.hint, plan.sqlstate)
+        await self._executor(plan)(self.tx, plan, statement, out)
+
+    @staticmethod
+    def _executor(plan: Any) -> Executor:
+        module, name = EXECUTORS[type(plan)]
+        found: Executor = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+        return found
+
+    async def _single(self, place: str, route: Any, statement: Statement, out: Output, write: bool = False) -> None:
+        if place == COORDINATOR:
+            await self.at_coordinator(route, statement, out)
+            return
+        leg = await self.tx.leg(place, write)
+        if write:
+            self.tx.wrote(leg, statement.write_slots or (0,))
+        await self._pass(leg, statement, out)
+
+    async def at_coordinator(self, route: Any, statement: Statement, out: Output) -> None:
+        """A statement that the coordinator alone answers."""
+        tx = self.tx
+        if route.flags & (f.COPY_IN | f.COPY_OUT):
+            from .copy_in import pass_copy
+
+            await pass_copy(await tx.attach(), statement, out, self.session)
+            return
+        needs_session = route.flags & SLOW or tx.in_block
+        leg = await tx.attach() if needs_session else await tx.leg(COORDINATOR)
+        if needs_session:
+            leg.server.flags |= route.flags
+        if not route.flags & f.READ and route.kind not in ("SHOW", "FETCH", "MOVE"):
+            tx.wrote(leg, route.write_slots)
+        await self._pass(leg, statement, out)
+
+    async def _pass(self, leg: Any, statement: Statement, out: Output) -> None:
+        """Pass a statement and its answer through, as they are."""
+        rows = leg.rows(statement.text, statement.bind, statement.formats)
+        description = await rows.described()
+        if description is not None:
+            out.description(description)
+        async for run in rows.chunks():
+            out.rows(run)
+            await out.drain()
+        if rows.tag:
+            out.complete(rows.tag)

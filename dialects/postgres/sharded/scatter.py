@@ -1,0 +1,273 @@
+"""Push and merge: one text on several shards at once, their rows as one stream to the client.
+
+Invariants:
+* Rows stay the bytes that a server sent; only what is compared or folded is looked at. Memory is bounded by what
+  waits on each leg.
+* When ``scatter`` returns, every leg is quiet. In a client's block nothing is cancelled but after an error, for a
+  cancel would abort the block.
+* An error is the one that came first; those that our own cancelling causes are not told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+from shardproxy.dialects.postgres import wire
+from shardproxy.planner.plan import Fold, Scatter
+
+from .columns import BINARY_IS_LOCAL, FIRST_USER_OID, ColumnDescription, agreed, read_columns, write_columns
+from .described import describe
+from .errors import PgError, refused
+from .folds import fold_rows
+from .gather import run_gather
+from .keys_cy import kind_of
+from .legs import DESCRIBE_PORTAL, Bind, Leg, Rows, bound
+from .merge_cy import Merger, count_rows
+from .output import Output
+from .reading import AnyOrder, stop, together, watched
+from .statement import Statement
+
+__all__ = ["run_scatter", "scatter"]
+
+BLOCK = 64 * 1024
+MOMENTS, FLOATS, TEXTS = frozenset({1082, 1114, 1184}), frozenset({700, 701}), frozenset({18, 19, 25, 1042, 1043})
+SUMMED, BOOLEAN = frozenset({20, 21, 23, 1700}), 16
+SAME_ORDER = frozenset({"UTF8", "LATIN1", "SQL_ASCII"})
+"""Client encodings in which texts have the order that they have in UTF-8."""
+
+
+async def run_scatter(tx: Any, plan: Scatter, statement: Statement, out: Output) -> None:
+    """Run ``plan`` on the shards that its filter names; what cannot be merged here is gathered."""
+    try:
+        await scatter(tx, plan, statement.shards(plan.filter), statement, out, tx.database.entry.max_fanout)
+    except CannotMerge:
+        if plan.otherwise is None:
+            raise
+        await run_gather(tx, plan.otherwise, statement, out)
+
+
+class CannotMerge(PgError):
+    """The rows turned out to be such that they cannot be merged here. Nothing was sent to the client."""
+
+
+async def scatter(tx: Any, plan: Scatter, shards: Sequence[str], statement: Statement, out: Output,
+                  max_fanout: int = 0) -> None:
+    """Run ``plan`` on ``shards``; rows and tag go to ``out``."""
+    places = list(shards) or list(statement.layout.keyspaces[plan.filter.keyspace].places()[:1])
+    if max_fanout and len(places) > max_fanout:
+        raise refused(f"the statement would run on {len(places)} shards, more than max_fanout = {max_fanout}",
+                      "Name the sharding key in the WHERE clause, or raise max_fanout.", "54000")
+    work = _Scattered(tx, plan, statement, out)
+    if plan.serial:
+        await work.one_by_one(places)
+    else:
+        await work.at_once(places)
+    out.complete(f"SELECT {work.count}")
+
+
+class _Scattered:
+    """One execution. ``skip``, ``left``: of OFFSET and LIMIT."""
+
+    def __init__(self, tx: Any, plan: Scatter, statement: Statement, out: Output) -> None:
+        self.tx, self.plan, self.statement, self.out = tx, plan, statement, out
+        limit = _bounded(statement.integer(plan.limit), "LIMIT", "2201W")
+        self.skip = _bounded(statement.integer(plan.offset), "OFFSET", "2201X") or 0
+        self.left = -1 if limit is None else limit
+        self.count = 0
+        self.columns: list[ColumnDescription] = []
+        self.sort: list[tuple[int, int, int, bool, bool]] = []
+        self.folds: list[Fold] = []
+
+    async def at_once(self, places: Sequence[str]) -> None:
+        """All shards side by side."""
+        legs: list[Leg] = await self.tx.all(places)
+        formats = self._formats()
+        replies: list[Rows] = []
+        try:
+            for leg in legs:
+                replies.append(leg.rows(self.plan.text, self.statement.bind, formats))
+            await watched(self._read(places, replies), replies)
+        except BaseException as error:
+            await stop(legs[:len(replies)], replies, gently=isinstance(error, CannotMerge))
+            raise
+        await stop(legs, replies, gently=True)
+
+    async def _read(self, places: Sequence[str], replies: Sequence[Rows]) -> None:
+        await self._describe(places, replies)
+        if self.plan.folds:
+            await self._fold(replies)
+        elif self.plan.order:
+            await self._merge(replies)
+        else:
+            await self._concatenate(replies)
+
+    async def one_by_one(self, places: Sequence[str]) -> None:
+        """Shard after shard, each asked for no more rows than are still wanted: it locks no others."""
+        for place in places:
+            if self.columns and self.left == 0:
+                return
+            leg: Leg = await self.tx.leg(place)
+            wanted = 0 if self.left < 0 else self.left + self.skip
+            rows = _limited(leg, self.plan.text, self.statement.bind, self._formats(), wanted)
+            try:
+                described = await rows.described()
+                if not self.columns:
+                    await self._tell(read_columns(described or b"\0\0"))
+                await self._concatenate([rows])
+            except BaseException:
+                await stop([leg], [rows])
+                raise
+            await stop([leg], [rows], gently=True)
+
+    def _formats(self) -> tuple[int, ...]:
+        """What the shards are asked for: hidden columns in binary, where the client names a format for each."""
+        formats = self.statement.formats
+        return (*formats, *(1,) * self.plan.hidden) if len(formats) > 1 else formats
+
+    # -- what the rows are
+
+    async def _describe(self, places: Sequence[str], replies: Sequence[Rows]) -> None:
+        descriptions = await together([one.described() for one in replies])
+        await self._tell(agreed(places, descriptions))
+
+    async def _tell(self, columns: list[ColumnDescription]) -> None:
+        self.columns = columns
+        visible = columns[:len(columns) - self.plan.hidden]
+        types = [column.type for column in visible]
+        if any(one >= FIRST_USER_OID for one in types):
+            types = await self._types(visible)
+        self._check_binary(visible, types)
+        self.sort = [(key.column, self._comparable(key.column, key.type_oid), columns[key.column].format,
+                      key.descending, key.nulls_first) for key in self.plan.order]
+        self.folds = [self._fold_of(number, fold) for number, fold in enumerate(self.plan.folds)]
+        self.out.description(write_columns([column._replace(table=0, number=0, type=oid)
+                                            for column, oid in zip(visible, types, strict=True)]))
+
+    async def _types(self, visible: Sequence[ColumnDescription]) -> list[int]:
+        """OIDs of types as the coordinator has them."""
+        statement = self.statement
+        found = (await describe(self.tx.session, statement.text, statement.bind.types, None)).rows
+        columns = [] if found is None else read_columns(found)
+        if [column.name for column in columns] != [column.name for column in visible]:
+            raise PgError.of("55000", "the shards' rows are not like the coordinator's",
+                             hint="The table's definitions differ: run the DDL that is missing through the proxy.")
+        return [column.type for column in columns]
+
+    def _check_binary(self, visible: Sequence[ColumnDescription], types: Sequence[int]) -> None:
+        """Binary values that hold OIDs of the shard's own are not passed on."""
+        safe = {column.type for table in self.statement.tables for column in table.columns
+                if column.type_kind in "be" and not column.type_name.endswith("[]")}
+        for column, oid in zip(visible, types, strict=True):
+            if column.format and (oid in BINARY_IS_LOCAL or (oid >= FIRST_USER_OID and oid not in safe)):
+                name = column.name.decode("utf-8", "replace")
+                raise _cannot(f'column "{name}" in binary format, which may hold OIDs of types', "Ask for text format.")
+
+    # -- how they become one
+
+    async def _concatenate(self, replies: Sequence[Rows]) -> None:
+        merger = Merger(1, (), self.plan.hidden, self.skip, self.left)
+        as_it_is = not (self.plan.hidden or self.skip or self.left >= 0)
+        async with aclosing(AnyOrder(replies).chunks()) as chunks:
+            async for chunk in chunks:
+                if as_it_is:
+                    count = count_rows(chunk)
+                    self.count += count
+                    self.out.rows(chunk, count)
+                    await self.out.drain()
+                    continue
+                merger.feed(0, chunk)
+                await self._send(merger)
+                if merger.left == 0:
+                    break
+        self.skip, self.left = merger.skip, merger.left
+
+    async def _merge(self, replies: Sequence[Rows]) -> None:
+        merger = Merger(len(replies), self.sort, self.plan.hidden, self.skip, self.left)
+        chunks = [one.chunks() for one in replies]
+
+        async def feed(index: int) -> None:
+            merger.feed(index, await anext(chunks[index], b""))
+
+        try:
+            while not merger.done:
+                waiting = merger.waiting()
+                if waiting:
+                    await together([feed(index) for index in waiting])
+                await self._send(merger)
+        except ValueError as error:
+            raise PgError.of("0A000", f"ORDER BY over several shards: {error}",
+                             hint="Use DateStyle ISO, or ask for binary format.") from None
+
+    async def _send(self, merger: Merger) -> None:
+        before = merger.rows
+        while block := merger.take(BLOCK):
+            self.out.rows(block, merger.rows - before)
+            self.count += merger.rows - before
+            before = merger.rows
+            await self.out.drain()
+
+    async def _fold(self, replies: Sequence[Rows]) -> None:
+        parts = await together([one.all() for one in replies])
+        rows = [wire.parse_data_row(row) for part in parts for row in part]
+        if not rows or self.skip or self.left == 0:
+            return
+        forms = [column.format for column in self.columns]
+        cells = fold_rows(self.folds, forms[:len(self.folds)], rows)
+        visible = cells[:len(self.columns) - self.plan.hidden]
+        parts_ = [b"\xff\xff\xff\xff" if cell is None else len(cell).to_bytes(4, "big") + cell for cell in visible]
+        self.out.row(len(visible).to_bytes(2, "big") + b"".join(parts_))
+        self.count = 1
+
+    # -- what can be compared
+
+    def _fold_of(self, number: int, fold: Fold) -> Fold:
+        """A fold with the type that its column really has."""
+        column = self.columns[number]
+        if fold.how in ("min", "max"):
+            return Fold(fold.how, self._comparable(number, fold.type_oid))
+        allowed = SUMMED if fold.how == "sum" else {BOOLEAN}
+        if column.type not in allowed:
+            raise _cannot(f"{fold.how} of type {column.type}")
+        return Fold(fold.how, column.type)
+
+    def _comparable(self, number: int, planned: int) -> int:
+        """The type as which a column is compared, if the text that the session sees tells the order."""
+        column = self.columns[number]
+        oid, form = planned or column.type, column.format
+        kind = kind_of(oid, form)
+        if kind == 0 or kind != kind_of(column.type, form) or (not planned and oid in TEXTS):
+            raise _cannot(f"the order of type {column.type}")
+        settings = self.tx.link.settings.values
+        reported = self.tx.link.parameters.values
+        if form == 0 and oid in MOMENTS and not reported.get("DateStyle", "ISO").startswith("ISO"):
+            raise _cannot("the order of dates with a DateStyle other than ISO", "Use DateStyle ISO.")
+        if form == 0 and oid in FLOATS and settings.get("extra_float_digits", "1").strip() in ROUNDED:
+            raise _cannot("the order of floating point with extra_float_digits below 1", "Reset extra_float_digits.")
+        encoding = reported.get("client_encoding", "UTF8")
+        if oid in TEXTS and encoding not in SAME_ORDER and encoding != reported.get("server_encoding"):
+            raise _cannot(f"the order of text with client_encoding {encoding}", "Use client_encoding UTF8.")
+        return oid
+
+
+def _cannot(what: str, hint: str = "") -> CannotMerge:
+    """Refused, unless it can be gathered."""
+    return CannotMerge(refused(f"{what} over several shards", hint).fields)
+
+
+ROUNDED = frozenset(str(digits) for digits in range(-15, 1))
+
+
+def _bounded(number: int | None, what: str, sqlstate: str) -> int | None:
+    if number is not None and number < 0:
+        raise PgError.of(sqlstate, f"{what} must not be negative")
+    return number
+
+
+def _limited(leg: Leg, text: bytes, bind: Bind, formats: tuple[int, ...], limit: int) -> Rows:
+    """As ``Leg.rows``, but the server looks for no more than ``limit`` rows (0: all)."""
+    types = b"".join(oid.to_bytes(4, "big") for oid in bind.types)
+    parsed = wire.parse(b"", text + b"\0" + len(bind.types).to_bytes(2, "big") + types)
+    execute = wire.message(b"E", b"\0" + limit.to_bytes(4, "big"))
+    return Rows(leg, leg.exchange(parsed + bound(bind, formats) + DESCRIBE_PORTAL + execute + wire.SYNC))

@@ -1,0 +1,185 @@
+"""A client of a sharded database: which of its batches one server can serve as they came, and which cannot.
+
+Invariants:
+* A batch goes through the relay only if all of it belongs to one place, and no other place takes part in the
+  client's transaction; everything else is carried out by ``BatchRunner``, while the link is busy.
+* A statement that names nothing sharded belongs to the coordinator. If it reads a sharded table all the same (in a
+  function, a rule), it meets the shell, which raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from shardproxy.dialects.postgres.session import PgSession
+from shardproxy.log import get_logger
+from shardproxy.router import flags as f
+
+from .batches import BatchRunner
+from .errors import PgError
+from .places import COORDINATOR_ONLY, Places
+from .transaction import OUTSIDE, Transaction
+
+__all__ = ["RELAY", "TAKEN", "ShardedSession"]
+
+_log = get_logger(__name__)
+RELAY, TAKEN = 0, 1
+TRANSACTION = f.BEGIN | f.COMMIT | f.ROLLBACK
+
+
+class ShardedSession(PgSession):
+    """See the module; ``database.layout`` says what is sharded."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.tx = Transaction(self)
+        self.in_doubt = self.database.worker.transactions.of(self.database.name).in_doubt
+        self.places = Places(self)
+        self.runner = BatchRunner(self)
+        self.task: asyncio.Task[None] | None = None
+        self.shard: Any = None
+        self.link.sharded = 1
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """Schemas of unqualified names, as far as they are not the server's own."""
+        return self.places.search_path()
+
+    # -- deciding
+
+    def target(self) -> Any:
+        """The pool for the batch in hand, at the shard that ``where`` found, or at the coordinator."""
+        shard = self.shard
+        if shard is None:
+            if self.link.batch_flags & f.BEGIN:
+                return self.database.write_pool(self)
+            return super().target()
+        link = self.link
+        if link.batch_read and shard.has_replicas and self.consistency != "strong" and not link.force_primary:
+            pool = shard.read_pool(self, tuple(link.batch_slots) or (0,))
+            if pool is not None:
+                return pool
+        return shard.write_pool(self)
+
+    def where(self, batch: bytes) -> int:
+        """What becomes of a batch that was scanned: RELAY, or TAKEN (it is being carried out; the link is busy)."""
+        link = self.link
+        self.shard = None
+        link.write_pool = None
+        tx = self.tx
+        if not link.in_block and tx.begin:
+            tx.begin, tx.log = "", []       # it ended in the relay
+        if not (tx.legs or self.runner.open or link.batch_flushed):
+            place = self.places.of(batch)
+            if self.in_doubt and not link.in_block and ("" if place is COORDINATOR_ONLY else place) in self.in_doubt:
+                self.start(self.runner.run(batch))      # which refuses it
+                return TAKEN
+            if place is COORDINATOR_ONLY:
+                self._note_block(batch)
+                return RELAY
+            if place and not link.in_block:
+                self.shard = self.database.shards[place]
+                return RELAY
+        self.start(self.runner.run(batch))
+        return TAKEN
+
+    def _note_block(self, batch: bytes) -> None:
+        """Remember what a leg that joins the block later has to be told."""
+        routes = self.link.routes
+        if not routes or not (self.link.batch_flags & (TRANSACTION | f.PROBE) or self.link.in_block):
+            return
+        for route, text in self.places.statements(batch):
+            self.runner.note(route, text)
+
+    def announce(self, server: Any) -> None:
+        """The client has another connection to the coordinator: tell it of parameters that differ."""
+        self._announce(server)
+
+    # -- carrying out
+
+    def start(self, work: Any) -> None:
+        """Carry something out while the link is busy."""
+        self.link.requested_ns = time.monotonic_ns()
+        self.link.busy = True
+        self.task = self.database.worker.task(self._guarded(work))
+
+    async def _guarded(self, work: Any) -> None:
+        link = self.link
+        try:
+            await work
+        except (ConnectionError, asyncio.CancelledError):
+            self.task = None
+            self.tx.abandon()
+            if not link.closed:
+                raise
+            self.leave()
+            return
+        except Exception as error:
+            _log.exception("a statement over several servers failed", connection=link.id)
+            self.task = None
+            self.tx.abandon()
+            self.fatal("XX000", f"internal error: {type(error).__name__}")
+            return
+        finally:
+            self.task = None
+        if link.closed:
+            self.leave()
+            return
+        self._settled()
+
+    def _settled(self) -> None:
+        """After a batch: the client's own connection may be free now."""
+        link = self.link
+        link.busy = False
+        link.sharded = 2 if self.runner.open else 1
+        server = link.server
+        if server is not None and server.closed:
+            link.server = None
+        elif server is not None and server.status == OUTSIDE and not self.runner.open:
+            server.mode = 1
+            link.cycle_over()
+        link.resume()
+
+    def begin_write(self, server: Any, slots: tuple[int, ...]) -> None:
+        """A statement that may write is about to be sent through the relay, maybe to a shard."""
+        server.write_slots.append(slots)
+        server.events.database.begin_write(slots)
+
+    def hold(self) -> None:
+        """No primary where the batch has to go."""
+        if self.shard is not None:
+            self.hold_since_ns = self.link.requested_ns
+            self.shard.hold(self)
+            return
+        super().hold()
+
+    def cancel_running(self) -> bool:
+        """A cancel request of the client: stop what runs on every leg. False: nothing is being carried out."""
+        if self.task is None:
+            return False
+        self.runner.cancelled = True
+        for leg in list(self.tx.legs.values()):
+            leg.cancel()
+        return True
+
+    def leave(self) -> None:
+        """The client is gone. What is being carried out ends first: its connections are in use, a commit goes on."""
+        if self.link.leaving:
+            return
+        if self.task is not None:
+            self.task.cancel()
+            return
+        self.tx.abandon()
+        for shard in self.database.shards.values():
+            shard.held.discard(self)
+            for pool in shard.pools.values():
+                pool.leave(self.link)
+        super().leave()
+
+    def refuse(self, error: PgError) -> None:
+        """For the log."""
+        self.database.refused(self.link, error.sqlstate, str(error))
+
+

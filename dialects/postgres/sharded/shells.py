@@ -1,0 +1,120 @@
+"""Shells: what the coordinator holds in the place of a sharded table, and the SQL that makes and opens them.
+
+A shell is an ordinary table without rows that has one child: a foreign table of a foreign-data wrapper without a
+handler. PostgreSQL plans every read of the parent over its child too and fails there, whoever reads and through
+whatever: SQLSTATE 55000. INSERT, COPY and TRUNCATE do not plan the child; a statement trigger refuses them.
+What only needs the parse tree (Parse, Describe, CREATE VIEW, CREATE INDEX, foreign keys) works as with any table.
+
+Invariants:
+* A table with rows of its own never becomes a shell.
+* The child is missing only inside a transaction that holds ACCESS EXCLUSIVE on the parent: nobody reads a shell in
+  between. ALTER TABLE and DROP TABLE run with the shell opened so, since much of ALTER does not pass over a child.
+"""
+
+from __future__ import annotations
+
+__all__ = ["NO_WRITE", "SERVER", "SHELL_SQL", "WRAPPER_SQL", "close_sql", "open_sql", "quote", "shell_sql"]
+
+SERVER = "shardproxy_shell"
+NO_WRITE = "shardproxy_no_write"
+
+WRAPPER_SQL = f"""
+create foreign data wrapper {SERVER};
+create server {SERVER} foreign data wrapper {SERVER};
+"""
+"""Needs a superuser; once for the coordinator's database."""
+
+_ALLOWED = """
+    if not pg_has_role(case current_setting('role') when 'none' then session_user::text
+                            else current_setting('role') end,
+                       (select relowner from pg_class where oid = shell), 'USAGE') then
+        raise insufficient_privilege using message = format('must be owner of table %s', shell);
+    end if;
+"""
+"""These functions run as the proxy's own user, for whoever owns the table."""
+
+SHELL_SQL = f"""
+create or replace function shardproxy.refuse_write() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if pg_trigger_depth() > 1 and tg_op in ('UPDATE', 'DELETE') then
+        return null;                -- the action of a foreign key: it has no rows here, the shards have theirs
+    end if;
+    raise exception 'table %.% is sharded and has no rows on the coordinator', quote_ident(tg_table_schema),
+                    quote_ident(tg_table_name)
+        using errcode = 'object_not_in_prerequisite_state', hint = 'Write it through shardproxy.';
+end $$;
+create or replace function shardproxy.open_shell(shell regclass) returns void
+    language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
+declare child regclass;
+begin {_ALLOWED}
+    execute format('lock table only %s in access exclusive mode', shell);
+    for child in select i.inhrelid from pg_inherits i join pg_foreign_table f on f.ftrelid = i.inhrelid
+                 join pg_foreign_server s on s.oid = f.ftserver
+                 where i.inhparent = shell and s.srvname = '{SERVER}' loop
+        execute format('drop foreign table %s', child);
+    end loop;
+end $$;
+create or replace function shardproxy.close_shell(shell regclass) returns void
+    language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    filled boolean;
+    child text := format('shardproxy.%I', 'shell_' || shell::oid);
+begin {_ALLOWED}
+    execute format('lock table only %s in access exclusive mode', shell);
+    if to_regclass(child) is not null then
+        return;
+    end if;
+    execute format('select exists (select from only %s)', shell) into filled;
+    if filled then
+        raise exception 'table % has rows on the coordinator', shell
+            using errcode = 'object_not_in_prerequisite_state', hint = 'Move it to the shards: shardproxy reshard.';
+    end if;
+    execute format('create foreign table %s () inherits (%s) server {SERVER}', child, shell);
+    execute format('alter foreign table %s owner to %I', child,
+                   (select pg_get_userbyid(relowner) from pg_class where oid = shell));
+    if not exists (select from pg_trigger where tgrelid = shell and tgname = '{NO_WRITE}') then
+        execute format('create trigger {NO_WRITE} before insert or update or delete or truncate on %s '
+                       'for each statement execute function shardproxy.refuse_write()', shell);
+        execute format('alter table %s enable always trigger {NO_WRITE}', shell);
+    end if;
+end $$;
+create or replace function shardproxy.next_identity(shell regclass, col text) returns bigint
+    language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if not has_any_column_privilege(case current_setting('role') when 'none' then session_user::text
+                                         else current_setting('role') end, shell, 'INSERT')
+       or not exists (select from pg_attribute where attrelid = shell and attname = col and attidentity <> '') then
+        raise insufficient_privilege using message = format('permission denied for table %s', shell);
+    end if;
+    return nextval(pg_get_serial_sequence(shell::text, col)::regclass);
+end $$;
+revoke all on function shardproxy.refuse_write() from public;
+grant execute on function shardproxy.open_shell(regclass), shardproxy.close_shell(regclass),
+    shardproxy.next_identity(regclass, text) to public;
+"""
+"""Idempotent; for the coordinator, after the wrapper."""
+
+
+def quote(name: str) -> str:
+    """A name in double quotes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(schema: str, name: str) -> str:
+    return "'" + f"{quote(schema)}.{quote(name)}".replace("'", "''") + "'"
+
+
+def open_sql(schema: str, name: str) -> str:
+    """Makes a shell, if it is there, an ordinary empty table until ``close_sql``, in one transaction. By its owner."""
+    return f"SELECT shardproxy.open_shell(pg_catalog.to_regclass({_literal(schema, name)}))"
+
+
+def close_sql(schema: str, name: str) -> str:
+    """Makes a table without rows a shell (again). By its owner, in the transaction that made it or opened it."""
+    return f"SELECT shardproxy.close_shell(pg_catalog.to_regclass({_literal(schema, name)}))"
+
+
+def shell_sql(schema: str, table: str) -> list[str]:
+    """What follows CREATE TABLE on the coordinator."""
+    return [close_sql(schema, table)]

@@ -1,0 +1,367 @@
+"""One client's transaction over several places: its legs, what they must be told, and how it ends.
+
+Invariants:
+* In a block, every leg has run the client's own BEGIN and everything in ``log``, in order, before anything else.
+* Outside a block a leg is free of state when it goes back to its pool; one in an unknown state is closed.
+* ``legs[""]``, while the client has a connection to the coordinator, is that connection (``home``): it stays the
+  client's, and its transaction status is what the client is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from shardproxy.dialects.postgres.probe import sync_sql
+from shardproxy.dialects.postgres.server_link_cy import CLIENT, IDLE
+from shardproxy.errors import ServerError
+from shardproxy.router import flags as f
+
+from .errors import PgError, refused
+from .legs import NO_BIND, Bind, Leg
+from .tracked import Tracked
+
+__all__ = ["Transaction"]
+
+OUTSIDE, IN_BLOCK, ABORTED = 0x49, 0x54, 0x45
+BEGIN = "BEGIN"
+ISOLATED = re.compile(r"(?i)repeatable\s+read|serializable")
+
+
+class Waiter:
+    """Waits in a pool's queue like a client."""
+
+    def __init__(self, link: Any) -> None:
+        self.settings = link.settings
+        self.requested_ns = link.requested_ns
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    @property
+    def closed(self) -> bool:
+        return self.future.done()
+
+    def granted(self, server: Any) -> None:
+        if self.future.done():
+            server.pool.release(server)
+        else:
+            self.future.set_result(server)
+
+    def refused(self, sqlstate: str, text: str, hint: str = "") -> None:
+        if not self.future.done():
+            self.future.set_exception(PgError.of(sqlstate, text, hint=hint))
+
+    def elsewhere(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+class Transaction(Tracked):
+    """``session``: the client's. ``begin``: text of the BEGIN of its block; '' outside one."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.link = session.link
+        self.database = session.database
+        self.legs: dict[str, Leg] = {}
+        self.begin = ""
+        self.log: list[tuple[bytes, Bind]] = []
+        self.atomic = False
+        self.failed = False
+        self.changed_catalog = False
+
+    # -- what is asked of it
+
+    @property
+    def home(self) -> Any:
+        """The client's own connection to the coordinator, if it has one."""
+        return self.link.server
+
+    @property
+    def in_block(self) -> bool:
+        """Whether the client has begun a block."""
+        return bool(self.begin)
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """Schemas in which unqualified names are looked up."""
+        return self.session.search_path
+
+    @property
+    def writers(self) -> list[Leg]:
+        """Legs that wrote."""
+        return [leg for leg in self.legs.values() if leg.wrote]
+
+    def runtime(self, place: str) -> Any:
+        """The database behind a place."""
+        return self.database if not place else self.database.shards[place]
+
+    # -- legs
+
+    async def leg(self, place: str, write: bool = False) -> Leg:
+        """The leg at a place, begun as far as the transaction is. Raises PgError."""
+        leg = self.legs.get(place)
+        if leg is not None and leg.server.closed:
+            raise PgError.of("08006", f"the connection to {place or 'the coordinator'} was lost")
+        if leg is None:
+            self._check_isolation(place)
+            self.check_place(place)
+            leg = self.legs[place] = await self._open(place)
+            self.track()
+        if (self.in_block or self.atomic) and not leg.in_block:
+            await self._begin(leg)
+        if write and not leg.wrote:
+            leg.wrote = True
+        return leg
+
+    async def all(self, places: Sequence[str], write: bool = False) -> list[Leg]:
+        """Legs at all these places, opened side by side."""
+        found = await asyncio.gather(*(self.leg(place, write) for place in places), return_exceptions=True)
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
+        return list(found)  # type: ignore[arg-type]
+
+    async def begin_atomic(self) -> None:
+        """What follows happens at all places or at none, in autocommit too."""
+        self.atomic = True
+        for leg in self.legs.values():
+            if not leg.in_block:
+                await self._begin(leg)
+
+    def _check_isolation(self, place: str) -> None:
+        """There is no snapshot over several servers: who asks for one is refused, unless told otherwise."""
+        others = [one for one in self.legs if one and one != place]
+        if not place or not others or not self.in_block or self.database.entry.isolation == "per_shard":
+            return
+        said = " ".join([self.begin, *(text.decode("utf-8", "replace") for text, _ in self.log)])
+        default = self.link.settings.values.get("default_transaction_isolation", "")
+        if ISOLATED.search(said) or (ISOLATED.search(default) and not re.search(r"(?i)read\s+committed", said)):
+            raise refused("a REPEATABLE READ or SERIALIZABLE transaction over several shards",
+                          'There is no snapshot over several servers. Use READ COMMITTED, or isolation = "per_shard".')
+
+    async def _open(self, place: str) -> Leg:
+        runtime = self.runtime(place)
+        if not place and self.home is not None:
+            leg = Leg(place, runtime, self.home)
+            leg.in_block = self.home.status != OUTSIDE
+            leg.wrote = self.home.wrote
+            return leg
+        server = await self._acquire(runtime, place)
+        leg = Leg(place, runtime, server)
+        server.linked_ns = server.started_ns = self.link.requested_ns
+        try:
+            if server.settings is not self.link.settings:
+                sql = sync_sql(server.settings, self.link.settings)
+                if sql:
+                    await leg.run(sql)
+                server.settings = self.link.settings
+        except BaseException:
+            self._drop(leg, "settings could not be applied")
+            raise
+        return leg
+
+    async def _acquire(self, runtime: Any, place: str) -> Any:
+        """A server connection of a place's primary."""
+        where = place or "the coordinator"
+        worker = self.database.worker
+        while True:
+            pool = runtime.write_pool(self.session)
+            if pool is None:
+                try:
+                    pool = await worker.primary_pool(Seeker(self.session, runtime))
+                except ServerError as error:
+                    raise PgError.of("08006", f"{where} has no primary at the moment", detail=error.message) from None
+            waiter = Waiter(self.link)
+            server = pool.acquire(waiter)
+            try:
+                server = server or await waiter.future
+            finally:
+                pool.leave(waiter)
+                if server is None and waiter.future.done() and not waiter.future.cancelled():
+                    if waiter.future.exception() is None and waiter.future.result() is not None:
+                        waiter.future.result().pool.release(waiter.future.result())
+            if server is not None:
+                return server
+
+    async def _begin(self, leg: Leg) -> None:
+        await leg.run(self.begin or BEGIN)
+        leg.in_block = True
+        for text, bind in self.log:
+            await self._repeat(leg, text, bind)
+
+    @staticmethod
+    async def _repeat(leg: Leg, text: bytes, bind: Bind) -> None:
+        if bind is NO_BIND or not bind.values:
+            await leg.run(text)
+        else:
+            await leg.rows(text, bind).done()
+
+    async def attach(self) -> Leg:
+        """The leg at the coordinator, on a connection that is the client's own from now on."""
+        if self.home is None:
+            leg = await self.leg("")
+            server = leg.server
+            link = self.link
+            link.server = server
+            server.client = server.owner = link
+            server.last_client = link.id
+            server.session_mode = link.session_mode
+            server.mode = CLIENT
+            server.failed = server.holding = False
+            link.session.announce(server)
+        return await self.leg("")
+
+    def back_to(self, savepoint: str) -> None:
+        """ROLLBACK TO: what was said after the savepoint is not said to legs that join later."""
+        wanted = re.compile(rb"(?is)^\W*savepoint\s+" + re.escape(savepoint.encode()) + rb"\W*$")
+        for number in range(len(self.log) - 1, -1, -1):
+            if wanted.match(self.log[number][0]):
+                del self.log[number + 1 :]
+                return
+
+    # -- writing
+
+    def wrote(self, leg: Leg, slots: tuple[int, ...]) -> None:
+        """A write to tables with these slots is about to be sent on a leg."""
+        leg.wrote = True
+        server = leg.server
+        if slots and slots not in server.write_slots:
+            server.write_slots.append(slots)
+            leg.runtime.begin_write(slots)
+
+    def publish(self) -> None:
+        """Mark what was written, before the client hears of it."""
+        for leg in self.legs.values():
+            if leg.server.write_slots and leg.server.status == OUTSIDE:
+                leg.server.events.publish(leg.server)
+                self.link.wrote_ns = time.monotonic_ns()
+
+    async def declare(self, table: Any) -> None:
+        """A table is sharded (or a reference table) from now on. The store has it before this returns."""
+        await self.database.worker.declare(self.database.name, table)
+
+    async def undeclare(self, schema: str, name: str) -> None:
+        """A table is no more."""
+        await self.database.worker.undeclare(self.database.name, schema, name)
+
+    # -- statements that concern every leg
+
+    async def everywhere(self, text: bytes, bind: Bind) -> None:
+        """Run a statement on every leg but the coordinator's, where it has run."""
+        for leg in self.legs.values():
+            if leg.place and leg.in_block:
+                await self._repeat(leg, text, bind)
+
+    # -- the end
+
+    async def end(self, commit: bool) -> str:
+        """COMMIT or ROLLBACK of all legs. Gives the tag. Raises PgError if it did not become permanent."""
+        from .two_phase import commit as commit_all
+
+        legs = [leg for leg in self.legs.values() if leg.in_block]
+        for leg in legs:
+            if leg.server is self.home:     # what the relay sent there counts, too
+                leg.wrote = leg.wrote or leg.server.wrote
+                leg.temporary = leg.temporary or leg.server.pins is not None or bool(leg.server.flags & f.PROBE)
+        if commit and not self.failed and not any(leg.aborted for leg in legs):
+            try:
+                await commit_all(self, legs)
+            except BaseException:
+                await self._settle()
+                raise
+            tag = "COMMIT"
+        else:
+            await self.rollback()
+            tag = "ROLLBACK"
+        await self._settle()
+        return tag
+
+    async def rollback(self) -> None:
+        """ROLLBACK of every leg; what cannot be rolled back in an orderly way is closed."""
+        await asyncio.gather(*(self._roll_back(leg) for leg in list(self.legs.values())))
+
+    async def _roll_back(self, leg: Leg) -> None:
+        if leg.server.closed:
+            return
+        try:
+            if leg.busy:
+                leg.cancel()
+                await leg.quiet()
+            if leg.server.status != OUTSIDE:
+                await leg.run("ROLLBACK")
+        except PgError as error:
+            self._drop(leg, f"ROLLBACK failed: {error}")
+
+    async def _settle(self) -> None:
+        """The transaction is over, or the statement in autocommit: legs go back to their pools."""
+        self.publish()
+        legs, self.legs = self.legs, {}
+        self.untrack()
+        self.begin, self.log, self.atomic, self.failed = "", [], False, False
+        for leg in legs.values():
+            if leg.server is self.home:
+                leg.server.mode = CLIENT
+            else:
+                self._release(leg)
+
+    async def finish(self) -> None:
+        """The end of a statement in autocommit, or of an implicit transaction that succeeded."""
+        if self.atomic and not self.in_block:
+            await self.end(True)
+        elif not self.in_block:
+            await self._settle()
+
+    async def give_up(self) -> None:
+        """A statement failed. In a block, the block is aborted; else everything is rolled back."""
+        if not self.in_block:
+            await self.rollback()
+            await self._settle()
+            return
+        self.failed = True
+        for leg in self.legs.values():
+            if leg.busy:
+                leg.cancel()
+                await leg.quiet()
+
+    def _release(self, leg: Leg) -> None:
+        server = leg.server
+        if server.closed:
+            return
+        if leg.busy or server.status != OUTSIDE:
+            self._drop(leg, "a transaction over several servers was given up")
+            return
+        server.wrote = False
+        server.mode = IDLE
+        server.flags = 0
+        server.pool.release(server)
+
+    def _drop(self, leg: Leg, why: str) -> None:
+        self.legs.pop(leg.place, None)
+        if not leg.server.closed and leg.server is not self.home:
+            leg.server.events.discard(leg.server, why)
+
+    def abandon(self) -> None:
+        """The client is gone, or the session ends: nothing of it stays."""
+        self.untrack()
+        legs, self.legs = self.legs, {}
+        for leg in legs.values():
+            if leg.server is self.home or leg.server.closed:
+                continue
+            if leg.busy:
+                leg.cancel()
+            if leg.busy or leg.server.status != OUTSIDE:
+                leg.server.events.discard(leg.server, "its client left")
+            else:
+                self._release(leg)
+
+
+class Seeker:
+    """Who ``Worker.primary_pool`` looks for a primary for."""
+
+    def __init__(self, session: Any, database: Any) -> None:
+        self.database, self.server_user = database, session.server_user
+
+

@@ -1,0 +1,385 @@
+"""UPDATE, DELETE and MERGE of sharded tables.
+
+Invariants:
+* A statement is pushed only if each shard finds, for its own rows, all that the statement matches them with.
+* What moves rows, or what a shard cannot decide, works on a copy of the rows: ``WriteBack``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from shardproxy.catalog.tables import Table
+from shardproxy.topology.layout import TableLayout
+
+from .analysis import Analysis, Unplannable
+from .edits import Edit, edited, parts
+from .expressions import Hazard, constant, hazards, keeps_key, with_clocks
+from .gather import column_edits, pull_of, qualified, table_edit
+from .keys import candidates, filter_of, whole_filter
+from .lexemes import Lexeme, Unreadable, close_of, find, is_op, name_at, split, word
+from .nodes import Expr, Item, Query, Select, Source
+from .plan import (
+    COORDINATOR,
+    Gather,
+    Plan,
+    Pull,
+    Push,
+    Reference,
+    Refusal,
+    ShardFilter,
+    Single,
+    Write,
+    WriteBack,
+)
+from .pushdown import conditions_of
+from .readings import analysed, expressions, kinds, near, query_at, sources_and_condition
+from .safety import check_spread
+from .scopes import Relation
+from .target import Scope
+
+__all__ = ["plan"]
+
+Range = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Change:
+    """A statement's clauses, as index ranges. ``sets``: column names and the range of their value."""
+
+    scope: Scope
+    lexemes: list[Lexeme]
+    start: int
+    kind: str
+    name: tuple[str | None, str]
+    source: Source
+    behind: int
+    sets: list[tuple[tuple[str, ...], Range]] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    where: Expr | None = None
+    values: list[Range] = field(default_factory=list)
+    returning: Range = (0, 0)
+    inserts: list[tuple[tuple[str, ...] | None, list[Range]]] = field(default_factory=list)
+    by_source: bool = False
+
+
+def plan(scope: Scope, lexemes: list[Lexeme], start: int) -> Plan:
+    """The plan of one UPDATE, DELETE or MERGE at ``start``."""
+    while lexemes and is_op(lexemes, len(lexemes) - 1, ";"):
+        lexemes = lexemes[:-1]
+    change = _read(scope, lexemes, start)
+    layout, table = scope.target(change.name)
+    current = next((i for i in range(start, len(lexemes))
+                    if word(lexemes, i) == "current" and word(lexemes, i + 1) == "of"), None)
+    if current is not None:
+        return Refusal("WHERE CURRENT OF on a sharded table", "Name the row by its primary key.")
+    try:
+        _conditions(change)
+        found = _analysis(change)
+        target = found.relations[0]
+        if layout is None:
+            return _unsharded(change, found)
+        if table is None or target.table is None:
+            return Single(COORDINATOR, "the table is not known")
+        if table.rules:
+            return Refusal(f'a write to "{table.name}", which has rules')
+        if layout.reference:
+            return _reference(change, found, layout)
+        return _sharded(change, found, target, table, layout)
+    except Unplannable as problem:
+        return Refusal(problem.construct, problem.hint)
+
+
+# -- reading
+
+
+def _read(scope: Scope, lexemes: list[Lexeme], start: int) -> Change:
+    """Target and clauses."""
+    kind = lexemes[start].text
+    at = start + {"update": 1, "delete": 2, "merge": 2}[kind]
+    first = lexemes[at].start
+    only = word(lexemes, at) == "only"
+    at += only
+    inside = is_op(lexemes, at, "(")
+    at += inside
+    name_start = at
+    name, at = name_at(lexemes, at)
+    name_end = lexemes[at - 1].end
+    at += inside
+    at += is_op(lexemes, at, "*")
+    alias = None
+    if word(lexemes, at) == "as" or (at < len(lexemes) and lexemes[at].kind in ("word", "quoted")
+                                     and word(lexemes, at) not in ("set", "using", "where", "returning")):
+        at += word(lexemes, at) == "as"
+        alias = lexemes[at].text
+        at += 1
+    names = (name[1],) if name[0] is None else (name[0], name[1])
+    source = Source("table", first, lexemes[at - 1].end, names, lexemes[name_start].start, name_end, alias, only=only)
+    return Change(scope, lexemes, start, kind, name, source, at)
+
+
+def _conditions(change: Change) -> None:
+    """The rest of the clauses."""
+    lexemes, at, size = change.lexemes, change.behind, len(change.lexemes)
+    returning = find(lexemes, ("returning",), at, size)
+    change.returning = (returning + 1, size) if returning < size else (size, size)
+    if change.kind == "merge":
+        _merge(change, at, returning)
+        return
+    tail = at
+    if change.kind == "update":
+        if word(lexemes, at) != "set":
+            raise Unreadable("set")
+        tail = at + 1
+        while True:
+            tail = find(lexemes, ("from", "where"), tail, returning)
+            if word(lexemes, tail) != "from" or word(lexemes, tail - 1) != "distinct":
+                break
+            tail += 1
+        change.sets = list(_assignments(lexemes, at + 1, tail))
+        change.values = [value for _, value in change.sets]
+    if tail < returning:
+        keyword = {"using": "from"}.get(word(lexemes, tail), word(lexemes, tail))
+        if keyword not in ("from", "where"):
+            raise Unreadable(keyword)
+        change.sources, change.where = sources_and_condition(
+            change.scope, lexemes[tail].start, lexemes[tail].end, lexemes[returning - 1].end, keyword)
+
+
+def _assignments(lexemes: list[Lexeme], start: int, end: int) -> list[tuple[tuple[str, ...], Range]]:
+    """``a = x``, ``(a, b) = (x, y)``: names and the range of the value."""
+    found: list[tuple[tuple[str, ...], Range]] = []
+    for first, last in split(lexemes, start, end):
+        if is_op(lexemes, first, "("):
+            close = close_of(lexemes, first)
+            names = tuple(lexemes[i].text for i, _ in split(lexemes, first + 1, close))
+            equals = close + 1
+        else:
+            names = (lexemes[first].text,)
+            equals = next((i for i in range(first, last) if is_op(lexemes, i, "=")), last)
+        if not is_op(lexemes, equals, "="):
+            raise Unreadable("assignment")
+        value = equals + 1
+        if word(lexemes, value) == "row" and is_op(lexemes, value + 1, "("):
+            value += 1
+        found.append((names, (value, last)))
+    return found
+
+
+def _merge(change: Change, at: int, end: int) -> None:
+    """USING source ON condition WHEN ..."""
+    lexemes, scope = change.lexemes, change.scope
+    if word(lexemes, at) != "using":
+        raise Unreadable("using")
+    first = find(lexemes, ("when",), at, end)
+    on = at
+    while (following := find(lexemes, ("on",), on + 1, first)) < first:     # the last: joins have their own
+        on = following
+    sources, _ = sources_and_condition(scope, lexemes[at].start, lexemes[at].end, lexemes[on - 1].end, "from")
+    _, change.where = sources_and_condition(scope, lexemes[on].start, lexemes[on].end, lexemes[first - 1].end, "where")
+    change.sources = sources
+    while first < end:
+        following = find(lexemes, ("when",), first + 1, end)
+        then = find(lexemes, ("then",), first, following)
+        words = [word(lexemes, i) for i in range(first, then)]
+        change.by_source = change.by_source or words[1:5] == ["not", "matched", "by", "source"]
+        condition = find(lexemes, ("and",), first, then)
+        if condition < then:
+            change.values.append((condition + 1, then))
+        if word(lexemes, then + 1) == "update":
+            sets = _assignments(lexemes, then + 3, following)
+            change.sets += sets
+            change.values += [value for _, value in sets]
+        elif word(lexemes, then + 1) == "insert":
+            _merge_insert(change, then + 2, following)
+        first = following
+
+
+def _merge_insert(change: Change, at: int, end: int) -> None:
+    lexemes = change.lexemes
+    columns: tuple[str, ...] | None = None
+    if is_op(lexemes, at, "("):
+        close = close_of(lexemes, at)
+        columns, at = tuple(lexemes[i].text for i, _ in split(lexemes, at + 1, close)), close + 1
+    values = find(lexemes, ("values",), at, end)
+    if values == end or word(lexemes, values - 1) == "default":
+        change.inserts.append(((), []))
+        return
+    items = list(split(lexemes, values + 2, close_of(lexemes, values + 1)))
+    change.inserts.append((columns, items))
+    change.values += items
+
+
+def _analysis(change: Change) -> Analysis:
+    """The statement as a query: target and sources, the condition, and all values."""
+    scope, lexemes = change.scope, change.lexemes
+    items: list[Item] = []
+    for first, last in change.values:
+        if last - first == 1 and word(lexemes, first) == "default":
+            continue
+        if last <= first:
+            raise Unreadable("value")
+        items += expressions(scope, lexemes[first].start, lexemes[last - 1].end)
+    if change.returning[0] < change.returning[1]:
+        items += expressions(scope, lexemes[change.returning[0]].start, lexemes[change.returning[1] - 1].end)
+    start = lexemes[change.start].start
+    query = Query(0, len(scope.text))
+    if change.start:
+        text_end = lexemes[change.start - 1].end
+        query = query_at(_with_select(scope, text_end), text_end + 1, text_end + 9, text_end)
+    query.body = Select(start, len(scope.text), items, start, start, sources=[change.source, *change.sources],
+                        where=change.where)
+    query.order, query.locks = [], []
+    return analysed(scope, query)
+
+
+def _with_select(scope: Scope, end: int) -> Scope:
+    """The WITH clause before a query that reads nothing."""
+    return Scope(scope.text[:end] + " SELECT 1", scope.layout, scope.tables, scope.search_path, scope.knowledge,
+                 scope.judge)
+
+
+# -- planning
+
+
+def _sharded(change: Change, found: Analysis, target: Relation, table: Table, layout: TableLayout) -> Plan:
+    moves = _moves(change, target, table, layout)
+    used = kinds(found)
+    whole = None if moves or used & {"sequence"} else whole_filter(found)
+    spread: Push | WriteBack | Refusal
+    try:
+        check_spread(found)
+        if not moves and near(found, target) and _stays(change, found, target, layout):
+            spread = _push(change, found, target, used) or _write_back(change, found, target, table, layout)
+        else:
+            spread = _write_back(change, found, target, table, layout)
+    except Unplannable as problem:
+        spread = Refusal(problem.construct, problem.hint)
+    if whole is None or (isinstance(spread, Push) and spread.filter == whole):
+        return spread
+    return Write(whole, spread)
+
+
+def _moves(change: Change, target: Relation, table: Table, layout: TableLayout) -> bool:
+    """Whether a row may get another key."""
+    known = candidates(target.context, target.key())
+    for names, (first, last) in change.sets:
+        for name in set(names) & set(layout.key):
+            column = table.column(name)
+            value = constant(change.lexemes, first, last) if len(names) == 1 else None
+            if column is None or value is None or not keeps_key(value.cast, column) or known is None or len(
+                    known) != 1 or known[0][layout.key.index(name)].value != value.value:
+                return True
+    return False
+
+
+def _stays(change: Change, found: Analysis, target: Relation, layout: TableLayout) -> bool:
+    """Whether each row that MERGE inserts belongs to the shard of the source row it is made from."""
+    if not change.inserts:
+        return True
+    if change.by_source or not found.relations[1:] or not any(one.sharded for one in found.relations[1:]):
+        return False
+    scope = found.root.scope if found.root is not None else None
+    for columns, items in change.inserts:
+        names = columns if columns is not None else target.columns or ()
+        for key, own in zip(layout.key, target.key(), strict=True):
+            if key not in names or names.index(key) >= len(items) or scope is None:
+                return False
+            first, last = items[names.index(key)]
+            expr = expressions(change.scope, change.lexemes[first].start, change.lexemes[last - 1].end)[0].expr
+            term = scope.resolve(expr.names) if expr.kind == "column" else None
+            if term is None or not target.context.same(term, own):
+                return False
+    return True
+
+
+def _push(change: Change, found: Analysis, target: Relation, used: set[str]) -> Push | None:
+    """The text runs on every shard that may have rows; None if it may not."""
+    lexemes, scope = change.lexemes, change.scope
+    kind = change.kind.upper()
+    if used <= {"immutable", "stable", "volatile"}:
+        return Push(filter_of(target), None, kind)
+    if not used <= {"immutable", "stable", "volatile", "clock"}:
+        return None
+    if hazards(lexemes, 0, len(lexemes), scope.judge) & Hazard.CLOCK_WITHIN or hazards(
+            lexemes, *change.returning, scope.judge) & Hazard.CLOCK:
+        return None
+    return Push(filter_of(target), with_clocks(scope.text, lexemes, 0, len(lexemes)), kind)
+
+
+def _write_back(change: Change, found: Analysis, target: Relation, table: Table, layout: TableLayout,
+                ) -> WriteBack | Refusal:
+    """The text runs on a copy of the rows."""
+    if not table.primary_key or not set(layout.key) <= set(table.primary_key):
+        return Refusal(f'{change.kind.upper()} over several shards of table "{table.name}", which has no primary key '
+                       "with the sharding key",
+                       "Add a primary key, or name the rows by the sharding key.")
+    if any(column.generated for column in table.columns) and change.returning[0] < change.returning[1]:
+        return Refusal(f'RETURNING of table "{table.name}", which has generated columns, from several shards',
+                       "Read the rows afterwards.")
+    pulls: list[Pull] = [_target_pull(change, found, target, table)]
+    edits: list[Edit] = [(change.source.start, change.source.name_end, tuple(
+        table_edit(found, target, 0)[0][2]))]
+    for relation in found.sharded:
+        if relation is target:
+            continue
+        pull = pull_of(change.scope.text, found, relation)
+        if pull not in pulls[1:]:
+            pulls.append(pull)
+        edits += table_edit(found, relation, pulls.index(pull, 1))
+    edits += column_edits(found)
+    return WriteBack((table.schema, table.name), layout.keyspace, tuple(pulls), 0,
+                     parts(edited(change.scope.text, edits)), change.kind.upper(),
+                     "the rows that may change are copied, changed and written back",
+                     tuple(dict.fromkeys(name for names, _ in change.sets for name in names)))
+
+
+def _target_pull(change: Change, found: Analysis, target: Relation, table: Table) -> Pull:
+    """All columns of the rows that may change, locked."""
+    quote, text = found.knowledge.quote, change.scope.text
+    stored = tuple(column.name for column in table.columns)
+    query = f"SELECT {', '.join(map(quote, stored))} FROM {qualified(found, target)} AS {quote(target.alias)}"
+    conditions = [] if change.by_source else conditions_of(found, target)
+    if conditions:
+        query += " WHERE " + " AND ".join(f"({text[one.start:one.end]}\n)" for one in conditions)
+    where = filter_of(target)
+    if change.by_source:
+        where = ShardFilter(where.keyspace, where.table)
+    return Pull(where, f"{query} FOR UPDATE".encode("utf-8", "surrogateescape"), stored, (table.schema, table.name),
+                lock=True)
+
+
+def _unsharded(change: Change, found: Analysis) -> Plan:
+    """The target is the coordinator's own."""
+    if not found.sharded:
+        return Single(COORDINATOR, "no sharded table is named")
+    check_spread(found)
+    pulls: list[Pull] = []
+    edits: list[Edit] = []
+    for relation in found.sharded:
+        pull = pull_of(change.scope.text, found, relation)
+        if pull not in pulls:
+            pulls.append(pull)
+        edits += table_edit(found, relation, pulls.index(pull))
+    edits += column_edits(found)
+    return Gather(tuple(pulls), parts(edited(change.scope.text, edits)), "rows of the shards are put together first",
+                  writes=True)
+
+
+def _reference(change: Change, found: Analysis, layout: TableLayout) -> Plan:
+    """The same text at every copy."""
+    name, kind = layout.name, change.kind.upper()
+    for relation in found.relations[1:]:
+        if relation.kind == "table" and not (relation.layout is not None and relation.layout.reference
+                                             and relation.layout.keyspace == layout.keyspace):
+            return Refusal(f'{kind} of reference table "{name}" by other tables than reference tables',
+                           "Read the values first, and write them by key.")
+    used = kinds(found)
+    lexemes = change.lexemes
+    if used <= {"immutable", "stable"}:
+        return Reference(layout.keyspace, kind)
+    if used <= {"immutable", "stable", "clock"} and not hazards(
+            lexemes, 0, len(lexemes), change.scope.judge) & Hazard.CLOCK_WITHIN:
+        return Reference(layout.keyspace, kind, with_clocks(change.scope.text, lexemes, 0, len(lexemes)))
+    return Refusal(f'{kind} of reference table "{name}" with functions that give another value at each copy',
+                   "Compute the values first, and write them as constants.")

@@ -1,0 +1,102 @@
+"""Plans a query: one place, one shard if its keys say so, else over shards.
+
+Invariant: the tiers are tried in order, and the first that is proved right is the plan; a query that none of them
+can be proved right for is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from sqlglot import exp
+
+from shardproxy.catalog.tables import Tables
+from shardproxy.topology.layout import Layout
+
+from .analysis import Analysis, Apart, Unplannable, analyse
+from .gather import gather
+from .keys import whole_filter
+from .knowledge import Knowledge
+from .nodes import Query
+from .partial import partial
+from .plan import COORDINATOR, Gather, Refusal, Scatter, Select, ShardFilter, Single
+from .safety import check_spread, function_kind
+from .scatter import folded, scatter
+from .views import expand, tables_in
+
+__all__ = ["plan_query"]
+
+
+def plan_query(text: str, tree: Any, layout: Layout, tables: Tables, search_path: tuple[str, ...],
+               knowledge: Knowledge) -> Single | Select | Refusal:
+    """The plan of one query. ``tree`` is another reading of it: where the two differ on tables, nothing is planned."""
+    query = knowledge.parse(text)
+    if query is None:
+        if _mentions_shards(text, layout, tables):
+            return Refusal("a query that is not understood", "A hint may name its shard.")
+        return Single(COORDINATOR, "no sharded table is named")
+    try:
+        if not _same_tables(tree, query, layout, tables):
+            return Refusal("a query that can be read in two ways", "A hint may name its shard.")
+        expanded, query = expand(text, query, layout, tables, search_path, knowledge)
+        found = analyse(query, layout, tables, search_path, knowledge)
+    except Unplannable as problem:
+        return Refusal(problem.construct, problem.hint)
+    if not found.sharded:
+        return Single(COORDINATOR, "no sharded table is read")
+    spread = _spread(expanded, found)
+    return Select(_whole(found), spread, locks=found.locks)
+
+
+def _same_tables(tree: Any, query: Query, layout: Layout, tables: Tables) -> bool:
+    """Whether the other reading finds no sharded table or view that this one does not."""
+    if tree is None:
+        return True
+    seen = {source.names[-1] for source, _ in tables_in(query)}
+    sharded = {table.name for table in layout.tables()} | {table.name for table in tables if table.kind == "v"}
+    names = (table.this for table in tree.find_all(exp.Table) if isinstance(table.this, exp.Identifier))
+    return all((name.this if name.quoted else name.this.lower()) not in sharded - seen for name in names)
+
+
+def _whole(found: Analysis) -> ShardFilter | None:
+    """One shard may run it as it is, unless something in it is the coordinator's: sequences, OIDs."""
+    if any(function_kind(found, call) == "sequence" for call in found.calls):
+        return None
+    if any(cast.name.split(".")[-1].startswith("reg") for cast in found.casts):
+        return None
+    return whole_filter(found)
+
+
+def _spread(text: str, found: Analysis) -> Scatter | Gather | Refusal:
+    try:
+        check_spread(found)
+        return _first(text, found)
+    except Unplannable as problem:
+        return Refusal(problem.construct, problem.hint)
+
+
+def _first(text: str, found: Analysis) -> Scatter | Gather:
+    why = ""
+    for tier in (scatter, folded):
+        try:
+            plan = tier(text, found)
+        except Apart as reason:
+            why = why or str(reason)
+            continue
+        return plan if found.locks else replace(plan, otherwise=gather(text, found, plan.why))
+    try:
+        return partial(text, found)
+    except Apart:
+        return gather(text, found, why)
+
+
+def _mentions_shards(text: str, layout: Layout, tables: Tables) -> bool:
+    """Whether a text that is not understood has the name of something sharded in it, or a name written in escapes."""
+    lowered = text.lower()
+    if 'u&"' in lowered:
+        return True
+    words = set(re.findall(r"[\w$]+", lowered))
+    names = {table.name for table in layout.tables()} | {table.name for table in tables if table.kind == "v"}
+    return any(name.lower() in words or name.lower() in lowered for name in names | tables.functions_touching)

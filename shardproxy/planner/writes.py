@@ -1,0 +1,79 @@
+"""Plans of statements that change rows: INSERT, UPDATE, DELETE, MERGE and COPY over sharded and reference tables.
+
+Invariant: a plan changes exactly the rows that one database with all the data would change, each where it lives (a
+reference table's: everywhere), or it is a ``Refusal``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from shardproxy.catalog.tables import Tables
+from shardproxy.topology.layout import Layout
+
+from . import change, copy_statement, insert_from
+from .expressions import Judge
+from .insert import parse_insert, plan_values
+from .knowledge import Knowledge
+from .lexemes import Lexeme, Unreadable, close_of, is_op, lex, word
+from .plan import COORDINATOR, Plan, Refusal, Single
+from .target import Scope
+
+__all__ = ["plan_write"]
+
+
+def plan_write(text: str, tree: Any, layout: Layout, tables: Tables, search_path: Sequence[str],
+               knowledge: Knowledge) -> Plan:
+    """The plan of one INSERT, UPDATE, DELETE, MERGE or COPY. ``tree``: not needed."""
+    scope = Scope(text, layout, tables, tuple(search_path), knowledge, Judge(knowledge, tables))
+    try:
+        lexemes = lex(text)
+        start = _behind_with(lexemes)
+        kind = word(lexemes, start)
+        if kind == "insert":
+            return _insert(scope, lexemes, start)
+        if kind == "copy":
+            return copy_statement.plan(scope, lexemes)
+        if kind in ("update", "delete", "merge"):
+            return change.plan(scope, lexemes, start)
+    except (Unreadable, IndexError):
+        pass
+    return Refusal("the statement could not be understood for planning over several servers",
+                   "name one shard with a hint: /* shardproxy: shard=NAME */")
+
+
+def _behind_with(lexemes: list[Lexeme]) -> int:
+    """Index of the statement behind WITH."""
+    if word(lexemes, 0) != "with":
+        return 0
+    at = 1 + (word(lexemes, 1) == "recursive")
+    while True:
+        at += 1
+        if is_op(lexemes, at, "("):
+            at = close_of(lexemes, at) + 1
+        if word(lexemes, at) != "as":
+            raise Unreadable("with")
+        at += 1
+        while word(lexemes, at) in ("not", "materialized"):
+            at += 1
+        at = close_of(lexemes, at) + 1
+        if not is_op(lexemes, at, ","):
+            return at
+        at += 1
+
+
+def _insert(scope: Scope, lexemes: list[Lexeme], start: int) -> Plan:
+    insert = parse_insert(scope.text, lexemes, start)
+    layout, table = scope.target(insert.name)
+    if layout is None:
+        return insert_from.into_unsharded(scope, insert)
+    if table is None:
+        return Single(COORDINATOR, "the table is not known")
+    if table.kind not in "rp" or table.rules:
+        return Refusal(f'INSERT into "{table.name}", which is not a plain sharded table')
+    if layout.reference:
+        return insert_from.into_reference(scope, insert, table, layout)
+    if start or insert.kind == "query":
+        return insert_from.plan(scope, insert, table, layout)
+    return plan_values(insert, table, layout, scope.judge, lambda: insert_from.staged(scope, insert, table, layout))

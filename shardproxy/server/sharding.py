@@ -1,0 +1,191 @@
+"""Makes every server of a sharded database ready, and finds out which tables are not as the layout has them.
+
+Invariants:
+* A database's layout is given to workers only after its coordinator was prepared and its tables were looked at; tables
+  that still have their rows on the coordinator are left out of it (``visible``).
+* A place that was not there is prepared as soon as it has a primary; one that has another primary is looked at again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from shardproxy.config.model import Database
+from shardproxy.dialects.base import Adopted, Dialect, PlaceError
+from shardproxy.dialects.replication import LinkError
+from shardproxy.log import Log
+from shardproxy.topology.layout import Layout
+from shardproxy.topology.view import ServerView, TopologyView
+
+from .watched import target_at
+
+__all__ = ["Sharding"]
+
+FIRST_S = 10.0
+"""How long the start waits for servers that do not answer."""
+EVERY_S = 1.0
+AGAIN_S = 10.0
+COORDINATOR = ""
+
+
+class Monitoring(Protocol):
+    """The part of the monitor that is needed here."""
+
+    view: TopologyView
+
+
+@dataclass
+class _Known:
+    """``seen``: primaries and tables that were looked at; ``prepared``: primary of each place that is."""
+
+    adopted: Adopted | None = None
+    seen: tuple[object, ...] = ()
+    prepared: dict[str, str] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+
+
+class Sharding:
+    """See the module. ``on_ready`` gets the name of a database about which something new is known."""
+
+    def __init__(self, databases: Callable[[], Mapping[str, Database]], dialects: Callable[[str], Dialect],
+                 monitor: Monitoring, layouts: Callable[[], Mapping[str, Layout]], on_ready: Callable[[str], None],
+                 log: Log) -> None:
+        self._databases, self._dialects, self._monitor = databases, dialects, monitor
+        self._layouts, self._on_ready, self._log = layouts, on_ready, log
+        self._known: dict[str, _Known] = {}
+
+    async def start(self) -> None:
+        """Look at all databases; what takes too long comes later (``run``)."""
+        try:
+            async with asyncio.timeout(FIRST_S):
+                while not await self.refresh():
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            self._log.error("servers of sharded databases are missing", databases=", ".join(self._incomplete()))
+
+    async def run(self) -> None:
+        """Look at what changed, until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            if not await self.refresh():
+                await asyncio.sleep(AGAIN_S - EVERY_S)
+
+    async def refresh(self) -> bool:
+        """Look at everything that is new. True: all is known."""
+        await asyncio.gather(*(self._look(name, layout) for name, layout in self._layouts().items()
+                               if name in self._databases()))
+        return not self._incomplete()
+
+    # -- what is known
+
+    def ready(self, database: str) -> bool:
+        """Whether the layout may be given to workers."""
+        known = self._known.get(database)
+        return known is not None and known.adopted is not None
+
+    def visible(self, database: str, layout: Layout) -> Layout:
+        """The layout without tables that are not yet where it says."""
+        known = self._known.get(database)
+        pending = known.adopted.pending if known is not None and known.adopted is not None else {}
+        if not pending:
+            return layout
+        return replace(layout, keyspaces={
+            name: replace(space, tables=tuple(table for table in space.tables
+                                              if (table.schema, table.name) not in pending))
+            for name, space in layout.keyspaces.items()})
+
+    def pending(self, database: str) -> Mapping[tuple[str, str], str]:
+        """Tables that are not yet where the layout says, and why."""
+        known = self._known.get(database)
+        return known.adopted.pending if known is not None and known.adopted is not None else {}
+
+    def with_refused(self, database: str, facts: dict[str, Any]) -> dict[str, Any]:
+        """Facts, with the tables on which statements are refused."""
+        known = self._known.get(database)
+        if known is None or known.adopted is None or not known.adopted.refused or "tables" not in facts:
+            return facts
+        refused = [[*name, why] for name, why in sorted(known.adopted.refused.items())]
+        return {**facts, "tables": {**facts["tables"], "refused": refused}}
+
+    # -- looking
+
+    def _incomplete(self) -> list[str]:
+        return [name for name, layout in self._layouts().items() if name in self._databases()
+                and set(self._known.get(name, _Known()).prepared) != {COORDINATOR, *layout.places()}]
+
+    def _primaries(self, name: str, layout: Layout) -> dict[str, ServerView]:
+        view = self._monitor.view
+        entries = {COORDINATOR: view.database(name), **{entry.place: entry for entry in view.shards_of(name)}}
+        return {place: entry.primary_server for place in (COORDINATOR, *layout.places())
+                if (entry := entries.get(place)) is not None and entry.primary_server is not None}
+
+    async def _look(self, name: str, layout: Layout) -> None:
+        known = self._known.setdefault(name, _Known())
+        primaries = self._primaries(name, layout)
+        seen = (tuple((place, server.id) for place, server in primaries.items()), layout.tables())
+        if seen == known.seen and set(known.prepared) == set(primaries):
+            return
+        entry = self._databases()[name]
+        connections: dict[str, Any] = {}
+        try:
+            for place, server in primaries.items():
+                connection = await self._prepared(name, entry, place, server, known)
+                if connection is not None:
+                    connections[place] = connection
+            if COORDINATOR in connections:
+                shards = {place: connection for place, connection in connections.items() if place != COORDINATOR}
+                adopted = await self._dialects(entry.dialect).adopt(connections[COORDINATOR], shards, layout.tables())
+                known.seen = seen
+                self._learn(name, known, adopted)
+        except Exception as error:  # whatever a driver raises: it is tried again
+            self._tell(known, name, f"tables could not be looked at: {error or type(error).__name__}")
+        finally:
+            for connection in connections.values():
+                with contextlib.suppress(OSError, TimeoutError):
+                    await connection.close(timeout=entry.health_timeout)
+
+    async def _prepared(self, name: str, entry: Database, place: str, server: ServerView, known: _Known) -> Any:
+        """A connection to a place that has what it needs; None if it cannot be had."""
+        dialect = self._dialects(entry.dialect)
+        where = place or "the coordinator"
+        try:
+            target = target_at(entry, server.host, server.port, server.unix, server.dbname)
+            connection = await dialect.replication.open(target, entry.health_timeout)
+        except LinkError as error:
+            self._tell(known, name, f"{where} cannot be prepared: {error}")
+            return None
+        try:
+            if known.prepared.get(place) != server.id:
+                await dialect.prepare_place(connection, place == COORDINATOR)
+                known.prepared[place] = server.id
+        except PlaceError as error:
+            self._tell(known, name, f"{where} cannot be prepared: {error}", error.remedy)
+            with contextlib.suppress(OSError, TimeoutError):
+                await connection.close(timeout=entry.health_timeout)
+            return None
+        return connection
+
+    def _learn(self, name: str, known: _Known, adopted: Adopted) -> None:
+        before, known.adopted = known.adopted, adopted
+        if before is not None and before == adopted:
+            return
+        for schema, table in adopted.made:
+            self._log.info("shell made", database=name, table=f"{schema}.{table}")
+        for (schema, table), why in adopted.pending.items():
+            self._log.warning("table is not sharded yet: move it with reshard", database=name,
+                              table=f"{schema}.{table}", reason=why)
+        for (schema, table), why in adopted.refused.items():
+            self._log.error("statements on table are refused", database=name, table=f"{schema}.{table}", reason=why)
+        for warning in adopted.warnings:
+            self._log.warning("shell", database=name, warning=warning)
+        self._on_ready(name)
+
+    def _tell(self, known: _Known, name: str, problem: str, remedy: str = "") -> None:
+        """Once for each problem."""
+        if problem not in known.told:
+            known.told.add(problem)
+            self._log.error("sharding", database=name, problem=problem, remedy=remedy or "none known")

@@ -1,0 +1,44 @@
+-- tables
+select table_name, table_type from information_schema.tables where table_schema = 'public' order by 1;
+select column_name, data_type, is_nullable, column_default, character_maximum_length, numeric_precision from information_schema.columns where table_schema = 'public' and table_name = 'customers' order by ordinal_position;
+select relname, relkind, relnatts, relhasindex from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v') order by 1;
+select tablename, tableowner from pg_tables where schemaname = 'public' order by 1;
+select viewname, definition from pg_views where schemaname = 'public';
+select indexname, indexdef from pg_indexes where schemaname = 'public' order by 1;
+select sequencename from pg_sequences where schemaname = 'public' order by 1;
+select nspname from pg_namespace where nspname not like 'pg_temp%' and nspname not like 'pg_toast_temp%' order by 1;
+select conname, contype, pg_get_constraintdef(oid) from pg_constraint where connamespace = 'public'::regnamespace order by conrelid::regclass::text, 1;
+select tc.constraint_name, tc.constraint_type, k.column_name from information_schema.table_constraints tc join information_schema.key_column_usage k using (constraint_schema, constraint_name) where tc.table_name in ('orders', 'items') order by 1, k.ordinal_position;
+select typname, typtype from pg_type where typnamespace = 'public'::regnamespace and typtype in ('e', 'd') order by 1;
+select enumlabel from pg_enum order by enumsortorder;
+select evtname from pg_event_trigger order by 1;
+select tgname from pg_trigger where not tgisinternal order by 1;
+select extname from pg_extension order by 1;
+select proname from pg_proc where pronamespace = 'public'::regnamespace order by 1;
+select rolname from pg_roles where rolname !~ '^pg_' order by 1;
+
+-- psql describes
+-- flag: ordered
+SELECT n.nspname as "Schema", c.relname as "Name", CASE c.relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'i' THEN 'index' WHEN 'S' THEN 'sequence' WHEN 's' THEN 'special' WHEN 't' THEN 'TOAST table' WHEN 'f' THEN 'foreign table' WHEN 'p' THEN 'partitioned table' WHEN 'I' THEN 'partitioned index' END as "Type", pg_catalog.pg_get_userbyid(c.relowner) as "Owner" FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam WHERE c.relkind IN ('r','p','v','m','S','f','') AND n.nspname <> 'pg_catalog' AND n.nspname !~ '^pg_toast' AND n.nspname <> 'information_schema' AND pg_catalog.pg_table_is_visible(c.oid) ORDER BY 1,2;
+SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid, true) FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.atthasdef), a.attnotnull, a.attidentity, a.attgenerated FROM pg_catalog.pg_attribute a WHERE a.attrelid = 'customers'::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum;
+SELECT c2.relname, i.indisprimary, i.indisunique, i.indisvalid, pg_catalog.pg_get_indexdef(i.indexrelid, 0, true) FROM pg_catalog.pg_class c, pg_catalog.pg_class c2, pg_catalog.pg_index i WHERE c.oid = 'orders'::regclass AND c.oid = i.indrelid AND i.indexrelid = c2.oid ORDER BY i.indisprimary DESC, c2.relname;
+SELECT conname, pg_catalog.pg_get_constraintdef(r.oid, true) as condef, conrelid::regclass::text AS ontable FROM pg_catalog.pg_constraint r WHERE r.conrelid = 'items'::regclass AND r.contype = 'f' ORDER BY conname;
+SELECT inhparent::regclass::text FROM pg_catalog.pg_inherits order by 1;
+select c.relhassubclass from pg_class c where c.oid = 'customers'::regclass;
+select relname, relhastriggers, relhassubclass, relispartition from pg_class where relname in ('customers', 'pairs') order by 1;
+
+-- to_regclass and casts
+select 'customers'::regclass::text, to_regclass('nothing'), to_regclass('public.orders') is not null;
+select pg_get_viewdef('active_customers'::regclass);
+select has_table_privilege('customers', 'select'), pg_get_userbyid(relowner) from pg_class where relname = 'customers';
+select pg_get_serial_sequence('tickets', 'id'), pg_get_serial_sequence('accounts', 'id');
+select attname from pg_attribute where attrelid = 'pairs'::regclass and attnum > 0 order by attnum;
+
+-- show
+show server_version_num;
+show transaction_isolation;
+show search_path;
+select name, setting from pg_settings where name in ('TimeZone', 'DateStyle', 'work_mem', 'standard_conforming_strings') order by 1;
+
+-- not there
+select * from pg_catalog.no_such_view;
