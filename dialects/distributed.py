@@ -35,10 +35,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who coordinates the transactions of a database: its installation, and the incarnations with a lease."""
+    """Who coordinates the transactions of a database: its installation, and who has a lease (None: not known)."""
 
     installation: str
-    alive: frozenset[str]
+    alive: frozenset[str] | None
 
 
 class PlaceLink(Protocol):

@@ -47,6 +47,21 @@ def check(
     raise typer.Exit(run(config, online=online))
 
 
+topology = typer.Typer(no_args_is_help=True, help="Which shard owns what.")
+app.add_typer(topology, name="topology")
+
+
+@topology.command("show")
+def topology_show(
+    config: ConfigFile,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show keyspaces, shards, slots and tables, as they are stored."""
+    from shardproxy.tools.topology import show
+
+    raise typer.Exit(show(config, as_json=as_json))
+
+
 @app.command()
 def demo(
     once: Annotated[bool, typer.Option(help="End when the walk-through has ended.")] = False,

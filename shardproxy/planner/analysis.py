@@ -276,6 +276,9 @@ class _Builder:
             cte.block = self.query(cte.query, cte.scope, Context())
         relation.block = cte.block
         relation.columns = _renamed(cte.block, relation.source.alias_columns or cte.columns)
+        if relation.columns is not None and cte.block.outputs is not None:
+            relation.inner = {name: term for name, (_, term) in zip(relation.columns, cte.block.outputs, strict=True)
+                              if term is not None and relation.columns.count(name) == 1}
 
     def _derive(self, relation: Relation, query: Query, scope: Scope, names: tuple[str, ...]) -> None:
         """A query in FROM: what holds for its columns holds inside, and the other way round if it is plain."""

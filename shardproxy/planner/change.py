@@ -13,8 +13,9 @@ from shardproxy.catalog.tables import Table
 from shardproxy.topology.layout import TableLayout
 
 from .analysis import Analysis, Unplannable
+from .contexts import Term
 from .edits import Edit, edited, parts
-from .expressions import Hazard, constant, hazards, keeps_key, with_clocks
+from .expressions import Hazard, constant, hazards, keeps_key, storable_as_given, with_clocks
 from .gather import column_edits, pull_of, qualified, table_edit
 from .keys import candidates, filter_of, whole_filter
 from .lexemes import Lexeme, Unreadable, close_of, find, is_op, name_at, split, word
@@ -22,6 +23,7 @@ from .nodes import Expr, Item, Query, Select, Source
 from .plan import (
     COORDINATOR,
     Gather,
+    KeyValue,
     Plan,
     Pull,
     Push,
@@ -60,7 +62,7 @@ class Change:
     values: list[Range] = field(default_factory=list)
     returning: Range = (0, 0)
     inserts: list[tuple[tuple[str, ...] | None, list[Range]]] = field(default_factory=list)
-    by_source: bool = False
+    join: str = "inner"
 
 
 def plan(scope: Scope, lexemes: list[Lexeme], start: int) -> Plan:
@@ -76,7 +78,7 @@ def plan(scope: Scope, lexemes: list[Lexeme], start: int) -> Plan:
     try:
         _conditions(change)
         found = _analysis(change)
-        target = found.relations[0]
+        target = next(one for one in found.relations if one.source is change.source)
         if layout is None:
             return _unsharded(change, found)
         if table is None or target.table is None:
@@ -182,7 +184,10 @@ def _merge(change: Change, at: int, end: int) -> None:
         following = find(lexemes, ("when",), first + 1, end)
         then = find(lexemes, ("then",), first, following)
         words = [word(lexemes, i) for i in range(first, then)]
-        change.by_source = change.by_source or words[1:5] == ["not", "matched", "by", "source"]
+        if words[1:5] == ["not", "matched", "by", "source"]:
+            change.join = "full"
+        elif words[1:3] == ["not", "matched"] and change.join == "inner":
+            change.join = "left"            # rows of the source matter that no row of the target is matched with
         condition = find(lexemes, ("and",), first, then)
         if condition < then:
             change.values.append((condition + 1, then))
@@ -229,6 +234,10 @@ def _analysis(change: Change) -> Analysis:
         query = query_at(_with_select(scope, text_end), text_end + 1, text_end + 9, text_end)
     query.body = Select(start, len(scope.text), items, start, start, sources=[change.source, *change.sources],
                         where=change.where)
+    if change.kind == "merge" and change.join != "inner":
+        query.body.sources, query.body.where = [Source(
+            "join", change.source.start, len(scope.text), join=change.join, left=change.sources[0],
+            right=change.source, condition=change.where)], None
     query.order, query.locks = [], []
     return analysed(scope, query)
 
@@ -245,11 +254,16 @@ def _with_select(scope: Scope, end: int) -> Scope:
 def _sharded(change: Change, found: Analysis, target: Relation, table: Table, layout: TableLayout) -> Plan:
     moves = _moves(change, target, table, layout)
     used = kinds(found)
-    whole = None if moves or used & {"sequence"} else whole_filter(found)
+    stays = _stays(change, found, target, layout)
+    whole = None if moves or used & {"sequence", "oid"} else whole_filter(found)
+    if whole is not None and not stays:
+        inserted = _inserted_keys(change, target, layout)
+        whole = None if inserted is None or whole.keys is None else ShardFilter(
+            whole.keyspace, whole.table, (*whole.keys, *inserted))
     spread: Push | WriteBack | Refusal
     try:
         check_spread(found)
-        if not moves and near(found, target) and _stays(change, found, target, layout):
+        if not moves and stays and near(found, target):
             spread = _push(change, found, target, used) or _write_back(change, found, target, table, layout)
         else:
             spread = _write_back(change, found, target, table, layout)
@@ -277,34 +291,70 @@ def _stays(change: Change, found: Analysis, target: Relation, layout: TableLayou
     """Whether each row that MERGE inserts belongs to the shard of the source row it is made from."""
     if not change.inserts:
         return True
-    if change.by_source or not found.relations[1:] or not any(one.sharded for one in found.relations[1:]):
-        return False
     scope = found.root.scope if found.root is not None else None
     for columns, items in change.inserts:
         names = columns if columns is not None else target.columns or ()
-        for key, own in zip(layout.key, target.key(), strict=True):
-            if key not in names or names.index(key) >= len(items) or scope is None:
-                return False
+        if scope is None or any(key not in names or names.index(key) >= len(items) for key in layout.key):
+            return False
+        terms = []
+        for key in layout.key:
             first, last = items[names.index(key)]
             expr = expressions(change.scope, change.lexemes[first].start, change.lexemes[last - 1].end)[0].expr
-            term = scope.resolve(expr.names) if expr.kind == "column" else None
-            if term is None or not target.context.same(term, own):
-                return False
+            terms.append(scope.resolve(expr.names) if expr.kind == "column" else None)
+        if not any(one.sharded and one is not target and _is_key(found, one, target, terms) for one in found.relations):
+            return False
     return True
+
+
+def _is_key(found: Analysis, source: Relation, target: Relation, terms: list[Term | None]) -> bool:
+    """Whether these columns are the key by which the rows of ``source`` are dealt to the target's shards."""
+    key = source.key()
+    return len(key) == len(terms) and source.layout is not None and target.layout is not None and (
+        source.layout.keyspace == target.layout.keyspace) and all(
+            term is not None and source.context.same(term, own) and found.family(own) == found.family(theirs)
+            for term, own, theirs in zip(terms, key, target.key(), strict=True))
+
+
+def _inserted_keys(change: Change, target: Relation, layout: TableLayout) -> list[tuple[KeyValue, ...]] | None:
+    """Keys of the rows that MERGE inserts, if all are constants."""
+    found = []
+    for columns, items in change.inserts:
+        names = columns if columns is not None else target.columns or ()
+        row = []
+        for key in layout.key:
+            column = target.table.column(key) if target.table is not None else None
+            value = constant(change.lexemes, *items[names.index(key)]) if key in names and names.index(key) < len(
+                items) else None
+            if column is None or value is None or not keeps_key(value.cast, column) or not storable_as_given(column):
+                return None
+            row.append(value)
+        found.append(tuple(row))
+    return found
 
 
 def _push(change: Change, found: Analysis, target: Relation, used: set[str]) -> Push | None:
     """The text runs on every shard that may have rows; None if it may not."""
     lexemes, scope = change.lexemes, change.scope
-    kind = change.kind.upper()
+    kind, where = change.kind.upper(), _shards(change, found, target)
     if used <= {"immutable", "stable", "volatile"}:
-        return Push(filter_of(target), None, kind)
+        return Push(where, None, kind)
     if not used <= {"immutable", "stable", "volatile", "clock"}:
         return None
     if hazards(lexemes, 0, len(lexemes), scope.judge) & Hazard.CLOCK_WITHIN or hazards(
             lexemes, *change.returning, scope.judge) & Hazard.CLOCK:
         return None
-    return Push(filter_of(target), with_clocks(scope.text, lexemes, 0, len(lexemes)), kind)
+    return Push(where, with_clocks(scope.text, lexemes, 0, len(lexemes)), kind)
+
+
+def _shards(change: Change, found: Analysis, target: Relation) -> ShardFilter:
+    """The shards with rows that matter: of the target, or (if MERGE looks at unmatched ones, too) of the source."""
+    own = filter_of(target)
+    if change.join == "inner":
+        return own
+    source = next((one for one in found.sharded if one is not target), None)
+    if change.join == "full":
+        return ShardFilter(own.keyspace, own.table)
+    return own if source is None else filter_of(source)
 
 
 def _write_back(change: Change, found: Analysis, target: Relation, table: Table, layout: TableLayout,
@@ -339,11 +389,11 @@ def _target_pull(change: Change, found: Analysis, target: Relation, table: Table
     quote, text = found.knowledge.quote, change.scope.text
     stored = tuple(column.name for column in table.columns)
     query = f"SELECT {', '.join(map(quote, stored))} FROM {qualified(found, target)} AS {quote(target.alias)}"
-    conditions = [] if change.by_source else conditions_of(found, target)
+    conditions = [] if change.join == "full" else conditions_of(found, target)
     if conditions:
         query += " WHERE " + " AND ".join(f"({text[one.start:one.end]}\n)" for one in conditions)
     where = filter_of(target)
-    if change.by_source:
+    if change.join == "full":
         where = ShardFilter(where.keyspace, where.table)
     return Pull(where, f"{query} FOR UPDATE".encode("utf-8", "surrogateescape"), stored, (table.schema, table.name),
                 lock=True)
@@ -369,9 +419,11 @@ def _unsharded(change: Change, found: Analysis) -> Plan:
 def _reference(change: Change, found: Analysis, layout: TableLayout) -> Plan:
     """The same text at every copy."""
     name, kind = layout.name, change.kind.upper()
-    for relation in found.relations[1:]:
-        if relation.kind == "table" and not (relation.layout is not None and relation.layout.reference
-                                             and relation.layout.keyspace == layout.keyspace):
+    for relation in found.relations:
+        if relation.source is change.source or relation.kind != "table":
+            continue
+        where = relation.layout
+        if where is None or not where.reference or where.keyspace != layout.keyspace:
             return Refusal(f'{kind} of reference table "{name}" by other tables than reference tables',
                            "Read the values first, and write them by key.")
     used = kinds(found)

@@ -97,7 +97,9 @@ def _same_key(found: Analysis, relation: Relation, target: Relation) -> bool:
     if len(ours) != len(others) or any(
             found.family(a) != found.family(b) or not found.family(a) for a, b in zip(ours, others, strict=True)):
         return False
-    if all(relation.context.same(a, b) for a, b in zip(ours, others, strict=True)):
+    # an outer join's condition holds where its nullable side is read
+    if any(all(context.same(a, b) for a, b in zip(ours, others, strict=True))
+           for context in (relation.context, target.context)):
         return True
     here, there = candidates(target.context, ours), candidates(relation.context, others)
     return here is not None and here == there and len(here) == 1 and not any(one.array for one in here[0])

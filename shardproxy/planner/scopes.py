@@ -21,7 +21,8 @@ __all__ = ["Block", "CteName", "Relation", "Scope", "Sub"]
 class Relation:
     """Something in FROM. ``kind``: table, query, cte, function. ``columns``: their names, None if not known.
 
-    ``layout``: of a table that lives on shards. ``inner``: of what is made from it column by column, if known.
+    ``layout``: of a table that lives on shards. ``inner``: the columns that its columns show unchanged (not
+    equal to them, if it is read more than once).
     ``block``: what a query or CTE is. ``nullable``: an outer join may put NULLs in its place.
     """
 

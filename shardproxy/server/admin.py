@@ -15,6 +15,7 @@ from shardproxy.server import (
     admin_commands,
     console_recovery,
     show_connections,
+    show_layout,
     show_pools,
     show_process,
     show_stats,
@@ -53,6 +54,7 @@ SHOWS: Mapping[str, Show] = {
     "LAG": show_topology.lag, "POOLS": show_pools.pools, "PERMITS": show_pools.permits,
     "CLIENTS": show_connections.clients, "TRANSACTIONS": show_connections.transactions,
     "ROUTES": show_topology.routes, "READS": show_stats.reads, "PREPARED": show_topology.prepared,
+    "SHARDS": show_layout.shards, "TOPOLOGY": show_layout.topology,
     "TRANSFERS": show_topology.transfers, "STATS": show_stats.stats, "STATS_TOTALS": show_stats.stats_totals,
     "STATS_AVERAGES": show_stats.stats_averages, "TOTALS": show_stats.totals, "USERS": show_pools.users,
     "LISTS": show_pools.lists, "CONFIG": _config, "WORKERS": show_process.workers,
@@ -60,9 +62,8 @@ SHOWS: Mapping[str, Show] = {
     "MEM": show_process.mem, "SOCKETS": show_connections.sockets,
     "ACTIVE_SOCKETS": show_connections.active_sockets, "DNS_HOSTS": show_process.dns_hosts,
     "DNS_ZONES": show_process.dns_zones, "PEERS": show_process.peers, "PEER_POOLS": show_process.peer_pools,
-    "TOPOLOGY": show_topology.lag,
 }
-_ALIASES = {"TOPOLOGY", "DNS_HOSTS", "DNS_ZONES", "PEERS", "PEER_POOLS"}
+_ALIASES = {"DNS_HOSTS", "DNS_ZONES", "PEERS", "PEER_POOLS"}
 """Known, but not worth a line in HELP."""
 
 _DRIVERS_SETTINGS = {"client_encoding": "UTF8", "default_transaction_isolation": "read committed",

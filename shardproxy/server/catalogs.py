@@ -124,9 +124,11 @@ class Catalogs:
             self._drop(name)
 
     def _drop(self, name: str) -> None:
-        task = self._watches.pop(name).task
-        if task is not None:
-            task.cancel()
+        watch = self._watches.pop(name)
+        if watch.task is not None:
+            watch.task.cancel()
+        if watch.connection is not None:
+            watch.connection.terminate()
 
     async def _end(self, names: list[str]) -> None:
         tasks = [watch.task for name in names if (watch := self._watches.get(name)) and watch.task is not None]
@@ -154,7 +156,8 @@ class Catalogs:
                 await asyncio.sleep(min(AGAIN_MAX_S, AGAIN_S * 2 ** (failures - 1)))
                 continue
             failures = 0
-            await asyncio.sleep(REST_SHARE * (time.monotonic() - started))
+            if not watch.sharded:  # there, a DDL statement is answered only when its facts are known
+                await asyncio.sleep(REST_SHARE * (time.monotonic() - started))
             await self._rest(name, watch)
 
     async def _rest(self, name: str, watch: _Watch) -> None:
@@ -173,23 +176,38 @@ class Catalogs:
         primary = database.primary_server if database is not None else None
         if database is None or primary is None:
             raise LinkError("no primary")
-        facts, epoch = await self._facts(database, primary, watch.entry)
+        facts, epoch = await self._facts(database, primary, watch)
         watch.asked = primary.id
         if facts != watch.facts or epoch != watch.epoch:
             watch.facts, watch.epoch = facts, epoch
             self._on_facts(name, facts, epoch)
         watch.told.set()
 
-    async def _facts(self, database: DatabaseView, primary: ServerView, entry: Database) -> tuple[dict[str, Any], int]:
+    async def _facts(self, database: DatabaseView, primary: ServerView, watch: _Watch) -> tuple[dict[str, Any], int]:
+        entry = watch.entry
         dialect = self._dialects(entry.dialect)
         epoch = self._board.catalog_epoch(database.index)
         target = target_at(entry, primary.host, primary.port, primary.unix, primary.dbname)
-        connection = await dialect.replication.open(target, entry.health_timeout)
+        connection = watch.connection if watch.reached == target else None
+        if connection is None:
+            await self._close(watch)
+            connection = await dialect.replication.open(target, entry.health_timeout)
+        watch.connection, watch.reached = connection, target
         try:
-            return await dialect.catalog_load(connection, entry.harmless_functions, len(entry.keyspace_map) > 1), epoch
+            return await dialect.catalog_load(connection, entry.harmless_functions, watch.sharded), epoch
+        except BaseException:
+            watch.reached = None
+            raise
         finally:
+            if not watch.sharded or watch.reached is None:
+                await self._close(watch)
+
+    @staticmethod
+    async def _close(watch: _Watch) -> None:
+        connection, watch.connection, watch.reached = watch.connection, None, None
+        if connection is not None:
             try:
-                async with asyncio.timeout(entry.health_timeout):
+                async with asyncio.timeout(watch.entry.health_timeout):
                     await connection.close()
             except (TimeoutError, OSError):  # the driver drops it then
                 pass
@@ -205,10 +223,13 @@ class Catalogs:
 
 
 class _Watch:
-    """One database: what was told last, and what wakes its task."""
+    """One database: what was told last, and what wakes its task. That of a sharded one keeps its ``connection``."""
 
     def __init__(self, entry: Database) -> None:
         self.entry = entry
+        self.sharded = len(entry.keyspace_map) > 1
+        self.connection: Any = None
+        self.reached: object = None
         self.facts: dict[str, Any] | None = None
         self.epoch = -1
         self.asked: str | None = None

@@ -64,12 +64,12 @@ class Incarnations:
             if self._folder is not None:
                 (self._folder / name).unlink(missing_ok=True)
 
-    def alive(self, incarnation: str, leases: frozenset[str], ended: list[str]) -> bool:
-        """May this one still coordinate?"""
+    def alive(self, incarnation: str, leases: frozenset[str] | None, ended: list[str]) -> bool:
+        """May this one still coordinate? Where leases are not known, others may."""
         process = incarnation[:LENGTH]
         if process == self.own:
             return incarnation in self.workers.values()
-        return process in leases and process not in ended
+        return process not in ended and (leases is None or process in leases)
 
 
 def _free(file: Path) -> bool:

@@ -98,6 +98,22 @@ class Layouts:
         await asyncio.gather(*(self._refresh(name, entry) for name, entry in self._entries().items()))
         return not self._missing()
 
+    async def change(self, database: str, edit: Callable[[Layout], Layout]) -> Layout:
+        """Store a changed layout; it is told before this returns. StoreError, KeyError."""
+        store = self.store(database)
+        for _ in range(ATTEMPTS):
+            epoch, stored = await store.load()
+            if stored is None:
+                break
+            wanted = edit(stored)
+            made = stored if wanted == stored else await store.compare_and_swap(epoch, wanted)
+            if made is not None:
+                if made.epoch > self.known[database].epoch:
+                    self.known[database] = made
+                    self._on_layout(database, made)
+                return made
+        raise StoreError(f"the layout of {database} could not be changed")
+
     def store(self, database: str) -> Store:
         """The store of a database. KeyError: none of that name is configured."""
         entry = self._config.databases[database]

@@ -204,8 +204,7 @@ class Recovery:
         """One round. False: it was not complete."""
         known = self._known[database]
         try:
-            async with self._links.use(database, COORDINATOR) as link:
-                lease = await link.lease(self._incarnations.own, ended)
+            lease = await self._lease(database, known, ended)
             if lease is None:
                 return True
             if lease.installation != known.installation:
@@ -224,6 +223,16 @@ class Recovery:
         except LinkError as error:
             self._problem(database, known, str(error))
             return False
+
+    async def _lease(self, database: str, known: _Known, ended: Sequence[str]) -> Lease | None:
+        """Without the coordinator, what this process and its workers left can be finished all the same."""
+        try:
+            async with self._links.use(database, COORDINATOR) as link:
+                return await link.lease(self._incarnations.own, ended)
+        except LinkError:
+            if not known.installation:
+                raise
+            return Lease(known.installation, None)
 
     def _problem(self, database: str, known: _Known, problem: str) -> None:
         if problem and problem != known.problem:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ __all__ = ["Sharding"]
 
 FIRST_S = 10.0
 """How long the start waits for servers that do not answer."""
-EVERY_S = 1.0
+EVERY_S, SETTLE_S = 1.0, 1.0
 AGAIN_S = 10.0
 COORDINATOR = ""
 
@@ -46,6 +47,7 @@ class _Known:
     seen: tuple[object, ...] = ()
     prepared: dict[str, str] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
+    looked: float = 0.0
 
 
 class Sharding:
@@ -127,7 +129,9 @@ class Sharding:
         known = self._known.setdefault(name, _Known())
         primaries = self._primaries(name, layout)
         seen = (tuple((place, server.id) for place, server in primaries.items()), layout.tables())
-        if seen == known.seen and set(known.prepared) == set(primaries):
+        wrong = known.adopted is not None and (known.adopted.pending or known.adopted.refused)
+        if seen == known.seen and set(known.prepared) == set(primaries) and not (
+                wrong and time.monotonic() - known.looked > AGAIN_S):
             return
         entry = self._databases()[name]
         connections: dict[str, Any] = {}
@@ -138,7 +142,13 @@ class Sharding:
                     connections[place] = connection
             if COORDINATOR in connections:
                 shards = {place: connection for place, connection in connections.items() if place != COORDINATOR}
-                adopted = await self._dialects(entry.dialect).adopt(connections[COORDINATOR], shards, layout.tables())
+                dialect = self._dialects(entry.dialect)
+                adopted = await dialect.adopt(connections[COORDINATOR], shards, layout.tables())
+                if adopted != Adopted() and known.adopted is not None:
+                    # a statement may be committing, at one place before the other
+                    await asyncio.sleep(SETTLE_S)
+                    adopted = await dialect.adopt(connections[COORDINATOR], shards, layout.tables())
+                known.looked = time.monotonic()
                 known.seen = seen
                 self._learn(name, known, adopted)
         except Exception as error:  # whatever a driver raises: it is tried again

@@ -36,6 +36,7 @@ from shardproxy.server.permits import Permits
 from shardproxy.server.place_links import PlaceLinks
 from shardproxy.server.reclaim import Reclaimer
 from shardproxy.server.recovery import Recovery
+from shardproxy.server.sharding import Sharding
 from shardproxy.server.show_pools import limit_of
 from shardproxy.server.sockets import HTTP, Listener, open_all
 from shardproxy.server.state import State
@@ -44,7 +45,7 @@ from shardproxy.server.takeover import Predecessor, TakeoverServer, distrust_rep
 from shardproxy.server.worker_api import DRAIN_CLIENTS, DRAIN_NOW, DRAIN_SERVERS, ParentApi, PoolKey
 from shardproxy.server.workers import WORKER, Workers
 from shardproxy.topology.board_cy import Board
-from shardproxy.topology.layout import Layout
+from shardproxy.topology.layout import Layout, TableLayout
 from shardproxy.topology.view import TopologyView
 
 __all__ = ["Supervisor"]
@@ -90,6 +91,8 @@ class Supervisor:
                                    get_logger("deadlocks"))
         self.layouts = Layouts(config, dialects.get, self.monitor, self._laid_out, get_logger("layouts"))
         self.state.layouts = lambda: self.layouts.known
+        self.sharding = Sharding(lambda: self.state.config.databases, dialects.get, self.monitor,
+                                 lambda: self.layouts.known, self._looked_at, get_logger("sharding"))
         self._facts: dict[str, tuple[dict[str, Any], int]] = {}
         self.state.servers_seen = self.monitor.snapshot
         self.state.recovery = self.recovery
@@ -127,6 +130,8 @@ class Supervisor:
                 self._background.spawn(distrust_replicas(self.board, self._predecessor))
             await self.monitor.start()
             await self.layouts.start()
+            await self.sharding.start()
+            await self.recovery.round()
             self.catalogs.start()
             self._background.spawn(self.recovery.run())
             await self.workers.start(listeners)
@@ -135,7 +140,7 @@ class Supervisor:
                 takeover.start()
             await self._http.start(listeners)
             for task in (self.reclaimer.run(), count(self.state), report(self.state), self.layouts.run(),
-                         self.deadlocks.run()):
+                         self.sharding.run(), self.deadlocks.run()):
                 self._background.spawn(task)
             for listener in listeners:
                 self._announce(f"ready {listener.kind} {listener.address}")
@@ -221,14 +226,16 @@ class Supervisor:
         await endpoint.call("start", timeout=60, config_json=state.config.to_worker_json(), worker_index=index,
                             secrets={"boot": self._boot})
         for database, (facts, epoch) in self._facts.items():
-            endpoint.notify("facts", database=database, facts=facts, epoch=epoch)
+            endpoint.notify("facts", database=database, facts=self.sharding.with_refused(database, facts), epoch=epoch)
         for database in state.disabled:
             endpoint.notify("enable", database=database, enabled=False)
         for paused in [None] if state.paused_all else sorted(state.paused):
             endpoint.notify("pause", database=paused)
         self.recovery.introduce(index)
         for database, layout in self.layouts.known.items():
-            endpoint.notify("layout", database=database, layout=layout.to_json())
+            if self.sharding.ready(database):
+                visible = self.sharding.visible(database, layout)
+                endpoint.notify("layout", database=database, layout=visible.to_json())
         endpoint.notify("topology", view=state.view.to_json())
 
     def gone(self, index: int) -> None:
@@ -248,6 +255,16 @@ class Supervisor:
     async def ddl(self, database: str) -> None:
         """The catalog of a database changed."""
         self.catalogs.ddl(database)
+
+    async def declare(self, database: str, table: TableLayout) -> None:
+        """A table is sharded from now on."""
+        await self.layouts.change(database, lambda layout: layout.with_table(table))
+        await self.workers.broadcast("ping")
+
+    async def undeclare(self, database: str, schema: str, name: str) -> None:
+        """A table is gone from the layout."""
+        await self.layouts.change(database, lambda layout: layout.without_table(schema, name))
+        await self.workers.broadcast("ping")
 
     async def cancel_elsewhere(self, asking: int, pid: int, secret_hex: str) -> bool:
         """Pass a cancel request to the other workers, and to the process this one took over from."""
@@ -276,12 +293,23 @@ class Supervisor:
     def _learned(self, database: str, facts: dict[str, Any], epoch: int) -> None:
         self._facts[database] = (facts, epoch)
         try:
-            self.workers.notify_all("facts", database=database, facts=facts, epoch=epoch)
+            self.workers.notify_all("facts", database=database, facts=self.sharding.with_refused(database, facts),
+                                    epoch=epoch)
         except ControlError as error:  # larger than a message may be
             _log.error("the catalog cannot be given to the workers", database=database, error=str(error))
 
     def _laid_out(self, database: str, layout: Layout) -> None:
-        self.workers.notify_all("layout", database=database, layout=layout.to_json())
+        if self.sharding.ready(database):
+            visible = self.sharding.visible(database, layout)
+            self.workers.notify_all("layout", database=database, layout=visible.to_json())
+
+    def _looked_at(self, database: str) -> None:
+        """Its servers are ready, or other tables are pending or refused."""
+        layout = self.layouts.known.get(database)
+        if layout is not None:
+            self._laid_out(database, layout)
+        if database in self._facts:
+            self._learned(database, *self._facts[database])
 
     # -- for the console (Actions)
 

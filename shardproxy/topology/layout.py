@@ -7,7 +7,7 @@ them are on one shard); ``to_json`` and ``from_json`` are inverses.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -121,6 +121,18 @@ class Layout:
         for table in self._tables.values():
             found[table.name] = (*found.get(table.name, ()), table)
         return found
+
+    def with_table(self, table: TableLayout) -> Layout:
+        """With this table in its keyspace, instead of one of its name. KeyError: no such keyspace."""
+        left = self.without_table(table.schema, table.name)
+        space = left.keyspaces[table.keyspace]
+        return replace(left, keyspaces={**left.keyspaces, space.name: replace(space, tables=(*space.tables, table))})
+
+    def without_table(self, schema: str, name: str) -> Layout:
+        """Without this table."""
+        return replace(self, keyspaces={
+            own: replace(space, tables=tuple(one for one in space.tables if (one.schema, one.name) != (schema, name)))
+            for own, space in self.keyspaces.items()})
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for the store and the control channel."""

@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import TextIO
 
 from shardproxy.config.load import load
+from shardproxy.config.model import Config
 from shardproxy.errors import ConfigError
+from shardproxy.tools.topology import differences
+from shardproxy.topology.store import StoreError
 
-from .findings import Finding, count, show
+from .findings import Finding, count, show, warn
 from .offline import summary, warnings
 from .online import check_online
 
@@ -43,6 +46,8 @@ def check(path: Path, *, online: bool = False, env: Mapping[str, str] = os.envir
             print(mistake, file=err)
         return EXIT_CONFIG
     findings = warnings(config)
+    if any(database.sharded for database in config.databases.values()):
+        findings += asyncio.run(_stored(config, online))
     show(findings, out)
     if online:
         findings += asyncio.run(check_online(config, lambda finding: show([finding], out)))
@@ -51,3 +56,19 @@ def check(path: Path, *, online: bool = False, env: Mapping[str, str] = os.envir
     for line in summary(config):
         print(f"  {line}", file=out)
     return EXIT_FAILED if failed else EXIT_OK
+
+
+async def _stored(config: Config, online: bool) -> list[Finding]:
+    """Where the stored layout wins over the configuration; a store in the database is only read ``online``."""
+    found: list[Finding] = []
+    for name, entry in config.databases.items():
+        if not entry.sharded or (config.topology == "database" and not online):
+            continue
+        try:
+            told = await differences(config, entry)
+        except StoreError as error:
+            found.append(warn(f"databases.{name}", f"the stored layout cannot be read: {error}"))
+            continue
+        found += [warn(f"databases.{name}", f"the stored layout wins: {difference}", "see `shardproxy topology show`")
+                  for difference in told]
+    return found

@@ -6,6 +6,7 @@ reported as the SQL that a superuser has to run; nothing is half made.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import asyncpg
@@ -15,9 +16,8 @@ from shardproxy.dialects.base import PlaceError
 from .decisions import COORDINATOR_SQL, PLACE_SQL
 from .shells import SERVER, SHELL_SQL, WRAPPER_SQL
 
-__all__ = ["VERSION", "prepare_place"]
+__all__ = ["prepare_place"]
 
-VERSION = 1
 _LOCK = 0x73686172
 """Of everybody who makes schema ``shardproxy``: "shar"."""
 
@@ -27,7 +27,7 @@ async def prepare_place(connection: Any, coordinator: bool) -> bool:
 
     PlaceError: rights are missing.
     """
-    mark = f"shardproxy {VERSION}{' coordinator' if coordinator else ''}"
+    mark = _mark(coordinator)
     if await _is_made(connection, mark, coordinator):
         return False
     try:
@@ -47,6 +47,12 @@ async def prepare_place(connection: Any, coordinator: bool) -> bool:
     return True
 
 
+def _mark(coordinator: bool) -> str:
+    """Comment on the schema: whose SQL made it."""
+    text = PLACE_SQL + (COORDINATOR_SQL + SHELL_SQL if coordinator else "")
+    return f"shardproxy {'coordinator' if coordinator else 'shard'} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
 async def _is_made(connection: Any, mark: str, coordinator: bool) -> bool:
     """Whether all stands as this version makes it; what somebody dropped is made again."""
     found = await connection.fetchrow("""
@@ -55,7 +61,7 @@ async def _is_made(connection: Any, mark: str, coordinator: bool) -> bool:
                to_regprocedure('shardproxy.decide(text, text)') is not null as decide,
                to_regprocedure('shardproxy.next_identity(regclass, text)') is not null as shells
         from pg_namespace n where n.nspname = 'shardproxy'""")
-    if found is None or found["mark"] not in (mark, f"{mark} coordinator"):
+    if found is None or found["mark"] not in (mark, _mark(True)):
         return False
     made = bool(found["decisions"] and found["decide"])
     return made and (not coordinator or bool(found["shells"] and await _has_wrapper(connection)))

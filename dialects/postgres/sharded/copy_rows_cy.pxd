@@ -7,7 +7,7 @@ cdef class RowCutter:
     cdef readonly bint ended
     cdef unsigned char delimiter, quote, escape
     cdef readonly tuple positions, ordered
-    cdef Py_ssize_t keys, first, last
+    cdef Py_ssize_t keys, last
     cdef bytearray wanted
     cdef int eol
     cdef bytes rest

@@ -34,8 +34,7 @@ class RowCutter:
         self.positions = tuple(positions)
         self.ordered = tuple(sorted(set(positions)))
         self.keys = len(self.ordered)
-        self.first = self.ordered[0] if self.ordered else -1
-        self.last = self.ordered[-1] if self.ordered else -1
+        self.last = max(self.ordered) if self.ordered else -1
         self.wanted = bytearray(self.last + 2)
         for position in self.ordered:
             self.wanted[position] = 1

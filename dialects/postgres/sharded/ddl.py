@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from shardproxy.errors import ControlError
 from shardproxy.planner.ddl import DdlPlan, Step
 from shardproxy.planner.plan import COORDINATOR, Place, Refusal
 
@@ -61,11 +62,19 @@ async def run_plan(tx: Any, plan: DdlPlan, statement: Statement, out: Output) ->
                 tag = tag or done
     if plan.closed:
         await _shells(tx, [close_sql(*name) for name in plan.closed], statement)
-    for table in plan.declare:
-        await tx.declare(table)
-    for name in [*plan.undeclare, *(await _gone(tx, plan, statement) if plan.gone else ())]:
-        await tx.undeclare(*name)
+    await _lay_out(tx, plan, statement)
     out.complete(tag or plan.kind)
+
+
+async def _lay_out(tx: Any, plan: DdlPlan, statement: Statement) -> None:
+    """The layout follows."""
+    try:
+        for table in plan.declare:
+            await tx.declare(table)
+        for name in [*plan.undeclare, *(await _gone(tx, plan, statement) if plan.gone else ())]:
+            await tx.undeclare(*name)
+    except ControlError as error:
+        raise PgError.of("58000", f"the layout could not be stored: {error}") from None
 
 
 async def _at(tx: Any, place: Place, step: Step, statement: Statement) -> str:

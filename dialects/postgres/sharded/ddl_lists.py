@@ -155,7 +155,8 @@ def _whole_database(names: Names, command: str, analyzes: bool) -> Planned:
         here = f"{text}\n{', '.join(own)}" if own else ""
     steps = (*((Step((COORDINATOR,), here.encode()),) if here else ()),
              Step(names.layout.places(), text.encode()))
-    return DdlPlan(command, steps, outside=command != "ANALYZE", why="everywhere")
+    # one after the other: it locks catalogs that databases of one server share until its transaction ends
+    return DdlPlan(command, steps, outside=True, why="everywhere")
 
 
 def _quoted(name: str) -> str:

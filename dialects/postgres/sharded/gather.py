@@ -14,6 +14,7 @@ from shardproxy.planner.plan import Gather
 
 from .columns import read_columns, write_columns
 from .errors import PgError, refused
+from .inline import inlined
 from .legs import Leg
 from .merge_cy import count_rows
 from .output import Output
@@ -22,6 +23,8 @@ from .statement import Statement
 from .writing import fill
 
 __all__ = ["run_gather"]
+
+GROUPING_ERROR = "42803"
 
 
 async def run_gather(tx: Any, plan: Gather, statement: Statement, out: Output, keep: bool = False) -> None:
@@ -35,8 +38,9 @@ async def run_gather(tx: Any, plan: Gather, statement: Statement, out: Output, k
                       key=any(isinstance(part, bytes) and b"group" in part.lower() for part in plan.text))
     if own:
         await leg.command("BEGIN")
-    else:
-        await _writable(leg)
+    elif (await leg.run("SHOW transaction_read_only"))[0][0] == b"on":
+        out.complete(await _answer_inlined(leg, plan, staging, statement, out))
+        return
     tables = await staging.pull(plan.pulls)
     text = fill(plan.text, {number: table.name.encode() for number, table in enumerate(tables)})
     tag = await _answer(leg, text, statement, out)
@@ -48,10 +52,16 @@ async def run_gather(tx: Any, plan: Gather, statement: Statement, out: Output, k
     out.complete(tag)
 
 
-async def _writable(leg: Leg) -> None:
-    if (await leg.run("SHOW transaction_read_only"))[0][0] == b"on":
-        raise refused("a query over several shards that needs the coordinator, in a READ ONLY transaction",
-                      "Run it in a transaction that may write, or outside one: it needs temporary tables.")
+async def _answer_inlined(leg: Leg, plan: Gather, staging: Staging, statement: Statement, out: Output) -> str:
+    """In a READ ONLY transaction no table can be made: the rows go into the text."""
+    text = await inlined(staging, plan)
+    try:
+        return await _answer(leg, text, statement, out)
+    except PgError as error:
+        if error.sqlstate != GROUPING_ERROR:
+            raise
+        raise refused("GROUP BY of a key that other columns depend on, over several shards in a READ ONLY transaction",
+                      "Name all columns in GROUP BY, or run it in a transaction that may write.") from None
 
 
 async def _answer(leg: Leg, text: bytes, statement: Statement, out: Output) -> str:

@@ -93,7 +93,7 @@ class Places:
         planned = sharding.plan(text, route, self.search_path())
         place = self.place(planned, text, bind)
         if place and not bind.values:
-            sharding.learn(route, text, planned, self.link.router.digest_of(text))
+            sharding.learn(route, text, planned, self.database.dialect.digest(text))
         return place
 
     def place(self, planned: Planned, text: bytes, bind: Bind) -> str | None:

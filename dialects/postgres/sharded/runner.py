@@ -39,7 +39,7 @@ from .output import Output
 from .statement import Statement
 from .transaction import OUTSIDE
 
-__all__ = ["StatementRunner"]
+__all__ = ["EVERY_LEG", "StatementRunner"]
 
 EVERY_LEG = frozenset({"SET", "RESET", "SAVEPOINT", "RELEASE", "ROLLBACK"})
 PLANNED = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})

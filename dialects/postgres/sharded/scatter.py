@@ -26,7 +26,7 @@ from .keys_cy import kind_of
 from .legs import DESCRIBE_PORTAL, Bind, Leg, Rows, bound
 from .merge_cy import Merger, count_rows
 from .output import Output
-from .reading import AnyOrder, stop, together, watched
+from .reading import AnyOrder, stop, watched
 from .statement import Statement
 
 __all__ = ["run_scatter", "scatter"]
@@ -129,7 +129,7 @@ class _Scattered:
     # -- what the rows are
 
     async def _describe(self, places: Sequence[str], replies: Sequence[Rows]) -> None:
-        descriptions = await together([one.described() for one in replies])
+        descriptions = [await one.described() for one in replies]      # all run already; ``watched`` sees their errors
         await self._tell(agreed(places, descriptions))
 
     async def _tell(self, columns: list[ColumnDescription]) -> None:
@@ -187,14 +187,10 @@ class _Scattered:
         merger = Merger(len(replies), self.sort, self.plan.hidden, self.skip, self.left)
         chunks = [one.chunks() for one in replies]
 
-        async def feed(index: int) -> None:
-            merger.feed(index, await anext(chunks[index], b""))
-
         try:
             while not merger.done:
-                waiting = merger.waiting()
-                if waiting:
-                    await together([feed(index) for index in waiting])
+                for index in merger.waiting():
+                    merger.feed(index, await anext(chunks[index], b""))
                 await self._send(merger)
         except ValueError as error:
             raise PgError.of("0A000", f"ORDER BY over several shards: {error}",
@@ -209,7 +205,7 @@ class _Scattered:
             await self.out.drain()
 
     async def _fold(self, replies: Sequence[Rows]) -> None:
-        parts = await together([one.all() for one in replies])
+        parts = [await one.all() for one in replies]
         rows = [wire.parse_data_row(row) for part in parts for row in part]
         if not rows or self.skip or self.left == 0:
             return

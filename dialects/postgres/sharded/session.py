@@ -20,13 +20,14 @@ from shardproxy.router import flags as f
 from .batches import BatchRunner
 from .errors import PgError
 from .places import COORDINATOR_ONLY, Places
+from .runner import EVERY_LEG
 from .transaction import OUTSIDE, Transaction
 
 __all__ = ["RELAY", "TAKEN", "ShardedSession"]
 
 _log = get_logger(__name__)
 RELAY, TAKEN = 0, 1
-TRANSACTION = f.BEGIN | f.COMMIT | f.ROLLBACK
+NOTED = f.BEGIN | f.COMMIT | f.ROLLBACK | f.PROBE | f.MULTI
 
 
 class ShardedSession(PgSession):
@@ -87,8 +88,9 @@ class ShardedSession(PgSession):
 
     def _note_block(self, batch: bytes) -> None:
         """Remember what a leg that joins the block later has to be told."""
-        routes = self.link.routes
-        if not routes or not (self.link.batch_flags & (TRANSACTION | f.PROBE) or self.link.in_block):
+        link = self.link
+        routes = link.routes if link.noted is None else [*link.routes, link.noted]
+        if not (link.batch_flags & NOTED or any(route.kind in EVERY_LEG for route in routes)):
             return
         for route, text in self.places.statements(batch):
             self.runner.note(route, text)

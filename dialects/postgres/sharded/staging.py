@@ -79,7 +79,7 @@ class Staging:
 
     async def pull(self, pulls: Sequence[Pull]) -> list[Staged]:
         """One table for each pull, in order."""
-        places = [self._places(pull) for pull in pulls]
+        places = [self.places_of(pull) for pull in pulls]
         again = len({one for group in places for one in group}) < sum(map(len, places))
         if not again or any(pull.lock for pull in pulls):       # locked rows are the newest, whatever the snapshot
             await self._one_by_one(pulls, places)
@@ -101,33 +101,37 @@ class Staging:
     async def _united(self, pulls: Sequence[Pull], places: Sequence[Sequence[str]]) -> None:
         """A snapshot is a statement's here: all that a shard gives comes as text from one statement, and is sorted out
         on the coordinator."""
-        self._check_digits(pulls)
-        width = max(len(pull.columns) for pull in pulls)
-        columns = [f"c{number}" for number in range(width)]
-        texts = [self._branch(number, pull, columns) for number, pull in enumerate(pulls)]
-        all_places = sorted({one for group in places for one in group})
-        by_place = {place: b" UNION ALL ".join(text for text, group in zip(texts, places, strict=True)
-                                               if place in group) for place in all_places}
-        staged = Pull(pulls[0].filter, b"", ("g", *columns), types=("integer", *["text"] * width))
-        mixed = await self._fill(staged, all_places, by_place)
+        columns, by_place = self.united(pulls, places)
+        staged = Pull(pulls[0].filter, b"", ("g", *columns), types=("integer", *["text"] * len(columns)))
+        mixed = await self._fill(staged, list(by_place), by_place)
         for number, pull in enumerate(pulls):
             name = self._new_name()
             await self._create(name, pull)
-            cells = ", ".join(f"{column}::{kind}" for column, kind in zip(columns, self._types(pull), strict=False))
+            cells = ", ".join(f"{column}::{kind}" for column, kind in zip(columns, self.types_of(pull), strict=False))
             tag = await self.leg.command(f"INSERT INTO {name} SELECT {cells} FROM {mixed.name} WHERE g = {number}")
             rows = int(tag.rpartition(" ")[2])
             await self._finish(name, pull, rows)
             self.tables.append(Staged(name, rows))
         await self.leg.command(f"DROP TABLE {mixed.name}")
 
+    def united(self, pulls: Sequence[Pull], places: Sequence[Sequence[str]]) -> tuple[list[str], dict[str, bytes]]:
+        """Names of the text columns, and for each place one statement that gives its rows for all pulls."""
+        self.check_digits(pulls)
+        columns = [f"c{number}" for number in range(max(len(pull.columns) for pull in pulls))]
+        texts = [self.branch(number, pull, columns) for number, pull in enumerate(pulls)]
+        return columns, {
+            place: b" UNION ALL ".join(text for text, group in zip(texts, places, strict=True) if place in group)
+            for place in sorted({one for group in places for one in group})}
+
     @staticmethod
-    def _branch(number: int, pull: Pull, columns: Sequence[str]) -> bytes:
+    def branch(number: int, pull: Pull, columns: Sequence[str]) -> bytes:
+        """A pull as text cells behind its number, as wide as the widest."""
         own = columns[:len(pull.columns)]
         cells = [f"q.{column}::text" for column in own] + ["NULL::text"] * (len(columns) - len(own))
         head = f"SELECT {number}, {', '.join(cells)} FROM (".encode()
         return head + pull.text + f") AS q({', '.join(own)})".encode()
 
-    def _types(self, pull: Pull) -> list[str]:
+    def types_of(self, pull: Pull) -> list[str]:
         """SQL names of the types of a pull's columns."""
         if pull.like is None:
             return list(pull.types)
@@ -137,9 +141,19 @@ class Staging:
             raise PgError.of("55000", f'the columns of table "{pull.like[1]}" are not known', hint="Try again.")
         return [column.type_name for column in columns if column is not None]
 
-    def _places(self, pull: Pull) -> list[str]:
+    def places_of(self, pull: Pull) -> list[str]:
+        """Where a pull reads."""
         places = self.statement.shards(pull.filter)
         return places[:1] if pull.one else places
+
+    async def empty(self, pulls: Sequence[Pull]) -> list[Staged]:
+        """The tables without rows, for EXPLAIN."""
+        for pull in pulls:
+            name = self._new_name()
+            await self._create(name, pull)
+            await self._finish(name, pull, 0)
+            self.tables.append(Staged(name, 0))
+        return self.tables
 
     async def drop(self) -> None:
         """Drop all of them."""
@@ -158,7 +172,7 @@ class Staging:
         name = self._new_name()
         binary = self._binary(pull)
         if not binary:
-            self._check_digits([pull])
+            self.check_digits([pull])
         legs: list[Leg] = await self.tx.all(places, write=pull.lock)
         replies: list[Rows] = []
         before = self.bounds.rows
@@ -189,7 +203,7 @@ class Staging:
         await self.leg.command(f"{options} ON COMMIT DROP AS SELECT {columns} FROM {shell} WITH NO DATA")
 
     async def _copy(self, name: str, binary: bool, places: Sequence[str], replies: Sequence[Rows]) -> None:
-        agreed(places, await together([one.described() for one in replies]))
+        agreed(places, [await one.described() for one in replies])
         form = " (FORMAT binary)" if binary else ""
         async with aclosing(self._data(replies, binary)) as data:
             await self.leg.copy_in(f"COPY {name} FROM STDIN{form}", data)
@@ -213,11 +227,11 @@ class Staging:
         if rows > ANALYZE_ABOVE:
             await self.leg.command(f"ANALYZE {name}")
 
-    def _check_digits(self, pulls: Sequence[Pull]) -> None:
-        """Floating point as text is exact only with all digits."""
+    def check_digits(self, pulls: Sequence[Pull]) -> None:
+        """Refuse what would be lost: floating point as text is exact only with all digits."""
         digits = self.tx.link.settings.values.get("extra_float_digits", "1").strip()
         if re.fullmatch(r"0|-\d+", digits) and any(
-                kind.startswith(("real", "double precision")) for pull in pulls for kind in self._types(pull)):
+                kind.startswith(("real", "double precision")) for pull in pulls for kind in self.types_of(pull)):
             raise refused("floating point values over several shards with extra_float_digits below 1",
                           "Reset extra_float_digits.")
 

@@ -22,7 +22,10 @@ from .contents import Contents, Judge, mentioned
 __all__ = ["Differ", "Report", "compare"]
 
 REFUSED = "0A000"
+SHELL = "foreign-data wrapper"
+"""Of the error with which the coordinator's empty copy of a sharded table keeps from being read."""
 LOST_MAX = 4
+TIMEOUT_S = 10.0
 Rows = dict[str, list[str] | None]
 Outcome = tuple[list[Answer], Rows]
 
@@ -137,7 +140,7 @@ class Differ:
         got = await self._answers(system, case, mode, right)
         for statement, one, other in zip(case.statements, right, got, strict=False):
             where = (f"{case.name} [{mode}, N={count}]", statement.text)
-            if other.error == REFUSED and one.error != REFUSED:
+            if one.error != REFUSED and (other.error == REFUSED or SHELL in other.message):
                 report.refused.append((*where, other.message))
             elif problem := compare(statement, one, other):
                 report.wrong.append((*where, problem))
@@ -177,19 +180,29 @@ class Differ:
     async def _answers(self, system: System, case: Case, mode: str, right: Sequence[Answer] | None) -> list[Answer]:
         """Answers to the statements; of a case that writes, up to the first that is not like the right one."""
         found: list[Answer] = []
-        async with self._session(system, mode) as asker:
-            for number, statement in enumerate(case.statements):
-                found.append(await asker.ask(statement))
-                if found[-1].lost:
-                    break
-                if right is not None and not case.reads and compare(statement, right[number], found[-1]):
-                    break
+        while len(found) < len(case.statements):
+            try:
+                async with self._session(system, mode) as asker:
+                    await self._ask(asker, case, right, found)
+            except TimeoutError:
+                found.append(Answer(error="none", message="no answer to a login", lost=True))
+            if not case.reads:
+                break
         return found
+
+    @staticmethod
+    async def _ask(asker: Asker, case: Case, right: Sequence[Answer] | None, found: list[Answer]) -> None:
+        """Statements from where ``found`` ends, as long as the connection lives."""
+        for statement in case.statements[len(found) :]:
+            found.append(await asker.ask(statement, TIMEOUT_S))
+            wrong = right is not None and compare(statement, right[len(found) - 1], found[-1])
+            if found[-1].lost or (wrong and not case.reads):
+                return
 
     async def _finish(self, system: System, case: Case) -> None:
         if not case.finally_:
             return
-        async with Raw.session(system.port, "postgres", system.name) as client:
-            for text in case.finally_:
-                with contextlib.suppress(TimeoutError):
-                    await client.ask(Q(text))
+        with contextlib.suppress(TimeoutError):
+            async with Raw.session(system.port, "postgres", system.name) as client:
+                for text in case.finally_:
+                    await client.ask(Q(text), timeout=TIMEOUT_S)

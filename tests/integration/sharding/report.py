@@ -10,6 +10,7 @@ import asyncio
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import psycopg
@@ -24,10 +25,11 @@ from .contents import Judge
 from .differ import Differ, Report
 
 
-def prepare(shop: Deployment, folder: Path) -> None:
+def prepare(shop: Deployment, folder: Path, settle: float) -> None:
     """Like the fixture, but goes on after errors, which are printed."""
     shop.create()
     shop.start(folder)
+    time.sleep(settle)
     for system in (shop.plain, *shop.systems.values()):
         _fill(system)
 
@@ -49,7 +51,7 @@ async def main(arguments: argparse.Namespace) -> int:
         shop = Deployment(cluster.primary, "shop", shop_data.KEYS, counts)
         with tempfile.TemporaryDirectory(prefix="shardproxy-report-") as folder:
             try:
-                prepare(shop, Path(folder))
+                prepare(shop, Path(folder), arguments.settle)
                 await cluster.primary.sql("create database judge")
                 differ = Differ(shop, Judge(cluster.primary.dsn("judge")))
                 for name in arguments.files or sorted(path.stem for path in CORPUS.glob("*.sql")):
@@ -72,6 +74,7 @@ if __name__ == "__main__":
     parser.add_argument("--counts", default="3")
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--only", default="")
+    parser.add_argument("--settle", type=float, default=0, help="seconds to wait after the proxy is ready")
     parser.add_argument("--log", default="proxy.log")
     parser.add_argument("files", nargs="*")
     sys.exit(min(asyncio.run(main(parser.parse_args())), 1))

@@ -258,6 +258,20 @@ def test_in_a_block_several_pulls_are_one_statement(on: Any) -> None:
     assert client.rows() == [[b"3000", number, b"n1\t\\", b"ok", number]]
 
 
+@pytest.mark.parametrize("head", [b"select", b"with recursive r as (select 1) select"])
+def test_in_a_read_only_block_rows_are_inlined(on: Any, head: bytes) -> None:
+    counted = Pull(ALL, b"select id % 2, count(*), sum(x) from t group by 1", ("k", "n", "s"),
+                   types=("integer", "bigint", "numeric"))
+    pull = Pull(ALL, b"select id, x, name, mood from t where id <= 100", ("id", "x", "name", "mood"), ("public", "t"))
+    text = (head + b" a.x, a.name, a.mood, (select sum(n) from ", 1, b") from ", 0, b" a order by a.name desc limit 1")
+    client = gathered(on, text, (pull, counted), "BEGIN READ ONLY")
+    assert client.rows() == [[b"148.50", b"n99\t\\", b"ok", b"3000"]]
+    described = next(payload for kind, payload in client.messages() if kind == "T")
+    assert b"\x00\x0a\x00\x06" in described         # numeric(10,2)
+    none = Pull(ALL, b"select id, x from t where false", ("id", "x"), ("public", "t"))
+    assert gathered(on, (b"select id from ", 0), (none,), "BEGIN READ ONLY").rows() == []
+
+
 def test_computed_rows(on: Any) -> None:
     pull = Pull(ALL, b"select id % 2, count(*), sum(x) from t group by 1", ("k", "n", "s"),
                 types=("integer", "bigint", "numeric"))

@@ -263,3 +263,17 @@ async def test_a_restore_point_waits_for_commits(bank: Bank) -> None:
         await bank.node.sql(f"revoke all on function pg_create_restore_point from {bank.name}_keeper",
                             dbname=bank.dbname(place))
     await bank.node.sql(f"revoke all on function pg_create_restore_point from {bank.name}_keeper")
+
+
+async def test_the_coordinator_is_down_and_a_worker_dies(bank: Bank) -> None:
+    """What a dead worker left at the shards is finished without the coordinator, if a shard decides."""
+    process = await bank.worker()
+    legs = await bank.legs(Fault(2, "answered"), {"customer/s0": 3, "customer/s1": -3})
+    with pytest.raises(Killed):
+        await bank.commit(process, legs)
+    bank.kill(process)
+    bank.down.add("")
+    await bank.settled()
+    bank.down.clear()
+    assert await bank.balances() == BEFORE
+    await bank.close(legs)

@@ -1,6 +1,6 @@
 -- a table
 -- finally: drop table if exists fresh
-create table fresh /* shardproxy: key=id */ (id bigint primary key, v text);
+create table fresh /* shardproxy: key=id keyspace=customer */ (id bigint primary key, v text);
 insert into fresh values (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'), (null, 'e');
 insert into fresh values (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd');
 select * from fresh order by id;
@@ -58,7 +58,7 @@ alter table loose alter column k set not null;
 -- in a block
 -- finally: drop table if exists in_block
 begin;
-create table in_block /* shardproxy: key=id */ (id int primary key, v text);
+create table in_block /* shardproxy: key=id keyspace=customer */ (id int primary key, v text);
 insert into in_block values (1, 'a'), (2, 'b'), (3, 'c');
 select count(*) from in_block;
 alter table in_block add column w int;
@@ -140,7 +140,7 @@ select sum(n) from summary;
 -- finally: drop type if exists color, point3
 create type color as enum ('red', 'green', 'blue');
 create type point3 as (x int, y int, z int);
-create table colored /* shardproxy: key=id */ (id int primary key, c color, p point3);
+create table colored /* shardproxy: key=id keyspace=customer */ (id int primary key, c color, p point3);
 insert into colored values (1, 'red', (1, 2, 3)), (2, 'blue', '(4,5,6)'), (3, null, null), (4, 'green', row (7, 8, 9));
 select * from colored order by id;
 select id from colored where c > 'red' order by c desc;
@@ -237,7 +237,7 @@ drop table taken, counted;
 
 -- create table like
 -- finally: drop table if exists alike
-create table alike /* shardproxy: key=a */ (like pairs including all);
+create table alike /* shardproxy: key=a keyspace=customer */ (like pairs including all);
 insert into alike select * from pairs;
 select count(*) from alike;
 
@@ -254,7 +254,7 @@ drop sequence counter;
 
 -- foreign keys
 -- finally: drop table if exists child
-create table child /* shardproxy: key=customer_id */ (customer_id bigint references customers (id) on delete cascade, n int, primary key (customer_id, n));
+create table child /* shardproxy: key=customer_id keyspace=customer */ (customer_id bigint references customers (id) on delete cascade, n int, primary key (customer_id, n));
 insert into child values (31, 1), (32, 1), (33, 1);
 delete from customers where id in (31, 32);
 select * from child;
@@ -295,7 +295,7 @@ drop table m1 \; drop table m2;
 -- a migration
 -- finally: drop table if exists migrated
 begin;
-create table migrated /* shardproxy: key=id */ (id bigserial primary key, name varchar(20) not null, at timestamptz default now());
+create table migrated /* shardproxy: key=id keyspace=customer */ (id bigserial primary key, name varchar(20) not null, at timestamptz default now());
 create index on migrated (name);
 alter table migrated add column kind text not null default 'x';
 comment on column migrated.kind is 'kind';

@@ -25,7 +25,7 @@ select percentile_cont(0.5) within group (order by balance), percentile_disc(0.2
 select percentile_cont(array[0.1, 0.9]) within group (order by score) from customers;
 select mode() within group (order by score) from customers;
 select rank(3) within group (order by score), dense_rank(3) within group (order by score) from customers;
-select corr(score, id), covar_pop(score, id), regr_slope(score, id), regr_count(score, id) from customers where id < 30;
+select round(corr(score, id)::numeric, 9), round(covar_pop(score, id)::numeric, 9), round(regr_slope(score, id)::numeric, 9), regr_count(score, id) from customers where id < 30;
 select count(*) + 1, sum(score) * 2 - count(*), max(id) - min(id) from customers;
 select coalesce(sum(score), 0), case when count(*) > 10 then 'many' else 'few' end from customers;
 select round(avg(balance), 2), sum(balance)::float8 from customers;
