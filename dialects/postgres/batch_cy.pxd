@@ -9,6 +9,11 @@ cdef Py_ssize_t BATCH_MAX
 cdef int READ
 cdef int BEGIN_READ_ONLY
 cdef int MULTI
+cdef int SPECIAL
+cdef int NOT_PLAIN
+cdef int PLAIN
+cdef int SAME_PLAIN
+cdef bytes AFTER_BIND
 
 cdef class Batching(Stream):
     cdef public object session
@@ -20,7 +25,9 @@ cdef class Batching(Stream):
     cdef public Route unnamed_route
     cdef public bint opaque
     cdef Route current(self, Route route, bytes body)
-    cdef public list routes
+    cdef Route first_route
+    cdef list more_routes
+    cpdef forget_routes(self)
     cdef public int next_route
     cdef public int batch_flags
     cdef public bint batch_read
@@ -42,11 +49,15 @@ cdef class Batching(Stream):
     cdef public bint reads_elsewhere
     cdef Py_ssize_t work(self, const unsigned char* data, Py_ssize_t n) except -2
     cdef Py_ssize_t scan(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2
+    cdef int plain
+    cdef bint as_before(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -1
+    cdef bint ordinary(self, Route route) except -1
+    cdef int next_part(self, int part, int t, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -2
     cdef int new_batch(self) except -1
     cdef int unproven(self) except -1
     cdef int note(self, Route route) except -1
     cdef Route route_of(self, bytes sql)
-    cdef Route next_known(self, bytes sql)
+    cdef Route next_known(self, const unsigned char* data, Py_ssize_t start, Py_ssize_t end)
     cdef int scan_one(self, int t, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end, Py_ssize_t n) except -1
     cdef public int discarding
     cdef Py_ssize_t discard(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2

@@ -9,6 +9,8 @@ Invariants:
 * ``batch_other`` is false only if all its statements are proven reads, or BEGIN READ ONLY.
 * A Flush behind nothing but Parse and Describe is sent as a Sync of our own (``quiet_flush``): the server is free,
   and what is executed later is a batch of its own, which may run elsewhere.
+* ``plain``: the batch is Parse, Bind, Describe, Execute and Sync of the unnamed statement with an ordinary text, so it
+  goes to the server as it came; ``SAME_PLAIN``: its Parse is, to the byte, the client's last one.
 * While ``discarding`` (a failed batch) messages are dropped up to the end of the batch, which is then answered.
 """
 
@@ -21,6 +23,7 @@ if cython.compiled:
         COPY_DATA,
         COPY_DONE,
         COPY_FAIL,
+        DESCRIBE,
         EXECUTE,
         FLUSH,
         FUNCTION,
@@ -31,7 +34,7 @@ if cython.compiled:
         known,
     )  # fmt: skip
     from cython.cimports.shardproxy.pool.pool_cy import Pool
-    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, find_zero, pointer
+    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, find_zero, pointer, same
     from cython.cimports.shardproxy.relay.stream_cy import Stream
     from cython.cimports.shardproxy.router.route_cy import Route
     from cython.cimports.shardproxy.router.router_cy import Router
@@ -42,6 +45,7 @@ else:
         COPY_DATA,
         COPY_DONE,
         COPY_FAIL,
+        DESCRIBE,
         EXECUTE,
         FLUSH,
         FUNCTION,
@@ -51,7 +55,7 @@ else:
         TERMINATE,
         known,
     )  # fmt: skip
-    from shardproxy.relay.buffer_cy import append, be32, cut, find_zero, pointer
+    from shardproxy.relay.buffer_cy import append, be32, cut, find_zero, pointer, same
     from shardproxy.relay.stream_cy import Stream
     from shardproxy.router.route_cy import Route
 
@@ -67,6 +71,16 @@ READ = f.READ
 BEGIN_READ_ONLY = f.BEGIN_READ_ONLY
 MULTI = f.MULTI
 SYNC_MESSAGE = b"S\0\0\0\4"
+AFTER_BIND = b"D\0\0\0\6P\0E\0\0\0\x09\0\0\0\0\0" + SYNC_MESSAGE
+"""What most drivers send after Bind: Describe and Execute of the unnamed portal, and Sync."""
+
+SPECIAL = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.PROXY_SET | f.PROXY_SHOW | f.TERMINATE | f.SESSIONS
+SPECIAL |= f.PROBE | f.DDL
+"""Flags that need the slow path before the statement is sent."""
+
+NOT_PLAIN = 0
+PLAIN = 1
+SAME_PLAIN = 2
 
 
 class Batching(Stream):
@@ -82,7 +96,8 @@ class Batching(Stream):
         self.unnamed = None
         self.unnamed_route = None
         self.opaque = False
-        self.routes = []
+        self.first_route = None
+        self.more_routes = []
         self.next_route = 0
         self.batch_flags = 0
         self.batch_read = False
@@ -97,6 +112,7 @@ class Batching(Stream):
         self.begins = None
         self.noted = None
         self.batch_size = 0
+        self.plain = NOT_PLAIN
         self.body = 0
         self.discarding = 0
         self.reads_elsewhere = False
@@ -144,9 +160,8 @@ class Batching(Stream):
 
     def new_batch(self):
         """Nothing is known of it yet."""
-        if len(self.routes) > 0:
-            self.routes.clear()
-        self.next_route = 0
+        self.forget_routes()
+        self.plain = NOT_PLAIN
         self.batch_flags = 0
         self.batch_read = True
         self.batch_other = False
@@ -161,6 +176,18 @@ class Batching(Stream):
             self.batch_slots.clear()
         return 0
 
+    @property
+    def routes(self):
+        """Of all texts in the batch, as ``scan`` found them."""
+        return [self.first_route, *self.more_routes] if self.first_route is not None else []
+
+    def forget_routes(self):
+        """The routes of the batch's texts are looked up again."""
+        self.first_route = None
+        if len(self.more_routes) > 0:
+            self.more_routes.clear()
+        self.next_route = 0
+
     def scan(self, data, pos, n):
         """Look at one batch from ``pos``. Returns -1 if it is incomplete; else the position from which it is to be
         forwarded, which is past what could be answered without a server (maybe ``n``)."""
@@ -168,9 +195,12 @@ class Batching(Stream):
         end: cython.Py_ssize_t
         t: cython.int
         only_closes: cython.bint = not self.in_block  # a portal of a transaction is the server's to close
+        part: cython.int = 0
         if self.sharded == 2:
             only_closes = False
         self.new_batch()
+        if self.as_before(data, pos, n):
+            return pos
         while n - pos >= 5:
             t = data[pos]
             end = pos + 1 + be32(data, pos + 1)
@@ -188,6 +218,8 @@ class Batching(Stream):
                     self.session.answer_closes(cut(data, start, end))
                     return self.scan(data, end, n) if end < n else n
                 self.batch_size = end - start
+                if part == 3 and end - pos == 5:
+                    self.plain = PLAIN
                 return start
             if t == TERMINATE:
                 self.session.terminate()
@@ -213,11 +245,13 @@ class Batching(Stream):
                 self.batch_size = end - start
                 return start
             elif t == CLOSE:
+                part = -1
                 if end - pos < 7 or data[end - 1] != 0 or (data[pos + 5] != 83 and data[pos + 5] != 80):
                     only_closes = False  # malformed: the server says so
             else:
                 only_closes = False
                 self.scan_one(t, data, pos, end, n)
+                part = self.next_part(part, t, data, pos, end)
             pos = end
             if pos - start > MESSAGE_MAX:
                 self.session.violation(t, end - pos)
@@ -227,6 +261,50 @@ class Batching(Stream):
                 self.batch_size = 0
                 return start
         return -1
+
+    def as_before(self, data, pos, n):
+        """Most batches of most clients: the Parse of the last one, Bind, and what always follows. False: look closely.
+
+        What is known of the batch is then what its one statement says.
+        """
+        body: bytes = self.unnamed
+        route: Route = self.unnamed_route
+        bind: cython.Py_ssize_t
+        end: cython.Py_ssize_t
+        if body is None or route is None or n - pos < 13 + len(body) or data[pos] != PARSE or data[pos + 5] != 0:
+            return False
+        bind = pos + 6 + len(body)
+        if data[bind] != BIND or be32(data, pos + 1) != bind - pos - 1 or not same(data, pos + 6, body):
+            return False
+        end = bind + 1 + be32(data, bind + 1)
+        if end < bind + 7 or end - pos > BATCH_MAX or n - end < len(AFTER_BIND) or data[bind + 5] or data[bind + 6]:
+            return False
+        if not same(data, end, AFTER_BIND) or not self.ordinary(route):
+            return False
+        self.batch_runs = True
+        self.unnamed_here = True
+        self.first_route = route
+        self.note(route)
+        self.batch_size = end - pos + len(AFTER_BIND)
+        self.plain = SAME_PLAIN
+        return True
+
+    def ordinary(self, route):
+        """A text with this route, which holds now, is sent as it came."""
+        return not (
+            route.flags & SPECIAL or self.opaque or route.rewrite is not None
+            or route.generation != self.router.generation
+        )
+
+    def next_part(self, part, t, data, pos, end):
+        """How far a plain batch has come with one more message: 1 Parse, 2 Bind, 3 Execute; -1: it is not plain."""
+        if t == PARSE and part == 0 and self.unnamed_here:
+            return 1 if self.ordinary(self.noted) and find_zero(data, pos + 6, end) >= 0 else -1
+        if t == BIND and part == 1:
+            return 2 if end - pos > 7 and data[pos + 5] == 0 and data[pos + 6] == 0 else -1
+        if t == DESCRIBE and part > 0 and part < 3:
+            return part if end - pos == 7 else -1
+        return 3 if t == EXECUTE and part == 2 else -1
 
     def skip_batch(self, extended=False):
         """Drop the batch in hand (``extended``: what is left of it, up to its Sync) and say ReadyForQuery after it."""
@@ -287,7 +365,7 @@ class Batching(Stream):
                 )
                 if prepared is not None:
                     self.note(self.current(prepared.statement.route, prepared.statement.body))
-                elif not self.routes:
+                elif self.first_route is None:
                     self.unproven()
             elif not self.unnamed_here:
                 if self.unnamed_route is not None:
@@ -303,7 +381,10 @@ class Batching(Stream):
     def route_of(self, sql):
         """The route of a text; kept, so that forwarding does not look it up again."""
         route: Route = self.router.opaque if self.opaque else self.router.route(sql)
-        self.routes.append(route)
+        if self.first_route is None:
+            self.first_route = route
+        else:
+            self.more_routes.append(route)
         return route
 
     def current(self, route, body):
@@ -336,9 +417,12 @@ class Batching(Stream):
             self.batch_slots.update(route.read_slots)
         return 0
 
-    def next_known(self, sql):
+    def next_known(self, data, start, end):
         """The route of the next statement: found by ``scan``, or looked up now."""
-        if self.next_route < len(self.routes):
+        if self.next_route == 0 and self.first_route is not None:
+            self.next_route = 1
+            return self.first_route
+        if self.next_route > 0 and self.next_route <= len(self.more_routes):
             self.next_route += 1
-            return self.routes[self.next_route - 1]
-        return self.router.opaque if self.opaque else self.router.route(sql)
+            return self.more_routes[self.next_route - 2]
+        return self.router.opaque if self.opaque else self.router.route(cut(data, start, end))

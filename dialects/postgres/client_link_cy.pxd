@@ -13,7 +13,6 @@ cdef int MULTI
 cdef int NOT_JUST_BEGIN
 cdef int IDLE_STATUS
 cdef int SIGNALS
-cdef int SPECIAL
 cdef int SLOW
 cdef int LOOK
 cdef int IN_BLOCK
@@ -45,6 +44,7 @@ cdef class ClientLink(Batching):
     cdef int query(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int parse(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef Py_ssize_t bind(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end, Py_ssize_t n) except -2
+    cdef int pass_plain(self, ServerLink server, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef bint on_replica(self) except -1
     cdef bint between(self) except -1
     cdef bint not_yet(self, int t) except -1
@@ -53,7 +53,7 @@ cdef class ClientLink(Batching):
     cdef int cycle_sent(self, ServerLink server) except -1
     cpdef set_counters(self, Counters counters)
     cdef int copy_message(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
-    cdef int ensure(self, ServerLink server, prepared) except -1
+    cdef int ensure(self, ServerLink server, statement, prepared) except -1
     cdef int describe(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int close_object(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int link(self) except -1
@@ -64,4 +64,4 @@ cdef class ClientLink(Batching):
     cdef public object cancel_key
     cdef public object arrival
     cdef public object console
-    cdef int keep(self, ServerLink server, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -1
+    cdef Py_ssize_t begin_batch(self, ServerLink server, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2

@@ -12,7 +12,7 @@ Invariants:
 import cython
 
 if cython.compiled:
-    from cython.cimports.shardproxy.dialects.postgres.batch_cy import Batching
+    from cython.cimports.shardproxy.dialects.postgres.batch_cy import NOT_PLAIN, SAME_PLAIN, SPECIAL, Batching
     from cython.cimports.shardproxy.dialects.postgres.kinds_cy import (
         BIND,
         CLOSE,
@@ -31,10 +31,18 @@ if cython.compiled:
     )  # fmt: skip
     from cython.cimports.shardproxy.dialects.postgres.server_link_cy import ServerLink
     from cython.cimports.shardproxy.pool.pool_cy import Pool
-    from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns
+    from cython.cimports.shardproxy.relay.buffer_cy import (
+        append,
+        append_bytes,
+        append_header,
+        be32,
+        cut,
+        find_zero,
+        now_ns,
+    )
     from cython.cimports.shardproxy.router.route_cy import Route
 else:
-    from shardproxy.dialects.postgres.batch_cy import Batching
+    from shardproxy.dialects.postgres.batch_cy import NOT_PLAIN, SAME_PLAIN, SPECIAL, Batching
     from shardproxy.dialects.postgres.kinds_cy import (
         BIND,
         CLOSE,
@@ -53,7 +61,15 @@ else:
     )  # fmt: skip
     from shardproxy.dialects.postgres.server_link_cy import ServerLink
     from shardproxy.pool.pool_cy import Pool
-    from shardproxy.relay.buffer_cy import append, be32, cut, find_zero, now_ns
+    from shardproxy.relay.buffer_cy import (
+        append,
+        append_bytes,
+        append_header,
+        be32,
+        cut,
+        find_zero,
+        now_ns,
+    )
     from shardproxy.router.route_cy import Route
 
 from shardproxy import limits
@@ -75,10 +91,6 @@ BEGIN = f.BEGIN
 MULTI = f.MULTI
 NOT_JUST_BEGIN = ~(f.BEGIN | f.BEGIN_READ_ONLY | f.PRIMARY)
 SIGNALS = f.TERMINATE
-SPECIAL = f.PREPARED_SQL | f.DEALLOCATE_ALL | f.SEQUENCE_STATE | f.PROXY_SET | f.PROXY_SHOW | f.TERMINATE | f.SESSIONS
-SPECIAL |= f.PROBE | f.DDL
-"""Flags that need the slow path before the statement is sent."""
-
 LOOK = f.SEQUENCE_STATE
 """Flags with which the place to run at is looked for, whatever is known."""
 
@@ -254,7 +266,7 @@ class ClientLink(Batching):
         end: cython.Py_ssize_t
         t: cython.int
         if self.batch_size > 0:
-            self.keep(server, data, pos, n)
+            pos = self.begin_batch(server, data, pos, n)
         while pos < n and not self.busy:
             if self.body > 0:
                 end = pos + self.body if self.body <= n - pos else n
@@ -316,13 +328,38 @@ class ClientLink(Batching):
             self.pause_reading()
         return pos
 
-    def keep(self, server, data, pos, n):
-        """A read may have to run again: keep its batch, unless it is long."""
+    def begin_batch(self, server, data, pos, n):
+        """The batch that ``scan`` looked at. A read may have to run again: it is kept, unless it is long.
+
+        A plain batch is passed on at once. Returns the new position.
+        """
+        end: cython.Py_ssize_t = pos + self.batch_size
         if server.holding and self.batch_size <= REPEAT_MAX and self.batch_size <= n - pos:
-            self.repeatable = cut(data, pos, pos + self.batch_size)
+            self.repeatable = cut(data, pos, end)
         else:
             server.holding = False
         self.batch_size = 0
+        if self.plain != NOT_PLAIN and server.awaiting == 0 and not server.open_cycle and self.ordinary(self.noted):
+            self.pass_plain(server, data, pos, end)
+            return end
+        return pos
+
+    def pass_plain(self, server, data, pos, end):
+        """A plain batch at once: what ``parse``, ``bind``, ``describe`` and ``pass_on`` would do together."""
+        if self.plain != SAME_PLAIN:
+            parsed: cython.Py_ssize_t = pos + 1 + be32(data, pos + 1)
+            self.unnamed = cut(data, pos + 6, parsed)
+            self.unnamed_route = self.noted
+            self.unnamed_serial = now_ns()  # a number that no other statement of this worker has
+        self.plain = NOT_PLAIN
+        server.unnamed_serial = self.unnamed_serial
+        server.expect_parse()
+        self.counters.client_parse_count += 1
+        self.counters.bind_count += 1
+        self.used(self.unnamed_route)
+        append(server.out, data, pos, end)
+        server.extended = True
+        self.cycle_sent(server)
         return 0
 
     def pass_on(self, t, data, pos, end):
@@ -422,11 +459,10 @@ class ClientLink(Batching):
     def query(self, data, pos, end):
         """A simple Query. Returns 0 if it cannot go yet."""
         server: ServerLink = self.server
-        sql = cut(data, pos + 5, end - 1)
         first: cython.Py_ssize_t = self.next_route
-        route: Route = self.next_known(sql)
+        route: Route = self.next_known(data, pos + 5, end - 1)
         if route.flags & SPECIAL or route.rewrite is not None:
-            sql = self.session.special(route, sql, server, True)
+            sql = self.session.special(route, cut(data, pos + 5, end - 1), server, True)
             if sql is None:
                 self.next_route = first
                 return 0
@@ -451,13 +487,12 @@ class ClientLink(Batching):
         if text_end < 0:
             self.session.violation(PARSE, end - pos)
             return 0
-        sql = cut(data, zero + 1, text_end)
         first: cython.Py_ssize_t = self.next_route
-        route: Route = self.next_known(sql)
+        route: Route = self.next_known(data, zero + 1, text_end)
         body = cut(data, zero + 1, end)
         changed = None
         if route.flags & SPECIAL or route.rewrite is not None:
-            changed = self.session.special(route, sql, server, False)
+            changed = self.session.special(route, cut(data, zero + 1, text_end), server, False)
             if changed is None:
                 self.next_route = first
                 return 0
@@ -469,7 +504,7 @@ class ClientLink(Batching):
             self.unnamed_route = route
             self.unnamed_serial = now_ns()  # a number that no other statement of this worker has
             server.unnamed_serial = self.unnamed_serial
-            server.expect_answer(False, None, b"")
+            server.expect_parse()
             if changed is None:
                 append(server.out, data, pos, end)
             else:
@@ -478,9 +513,8 @@ class ClientLink(Batching):
         self.session.prepare(server, cut(data, pos + 5, zero), body, route)
         return 1
 
-    def ensure(self, server, prepared):
+    def ensure(self, server, statement, prepared):
         """Make sure that the server has this statement, prepared no earlier than the client did."""
-        statement = prepared.statement
         at = server.prepared.get(statement)
         if at is None or at < prepared.since:
             self.session.inject_parse(server, statement)
@@ -498,12 +532,14 @@ class ClientLink(Batching):
             return pos
         route: Route = None
         prepared = None
+        statement = None
         if name_end == zero + 1:
             route = self.current(self.unnamed_route, self.unnamed)
         elif self.statements is not None:
             prepared = self.statements.get(cut(data, zero + 1, name_end))
             if prepared is not None:
-                route = self.current(prepared.statement.route, prepared.statement.body)
+                statement = prepared.statement
+                route = self.current(statement.route, statement.body)
         aimed = None
         if route is not None and route.flags & SIGNALS:
             if end <= n:
@@ -516,10 +552,10 @@ class ClientLink(Batching):
         if prepared is not None:
             self.used(route)
             if route.flags & SPECIAL:
-                name = self.session.bound(route, prepared.statement.body, cut(data, zero + 1, have), server)
+                name = self.session.bound(route, statement.body, cut(data, zero + 1, have), server)
             if name is None:
-                self.ensure(server, prepared)
-                name = prepared.statement.name
+                self.ensure(server, statement, prepared)
+                name = statement.name
         elif name_end == zero + 1:
             self.used(route)
             if route is not None and route.flags & SPECIAL:
@@ -532,9 +568,9 @@ class ClientLink(Batching):
         if name is None:
             append(server.out, data, pos, have)
         else:
-            server.out += b"B" + (end - pos - 1 - (name_end - zero - 1) + len(name)).to_bytes(4, "big")
+            append_header(server.out, BIND, end - pos - 1 - (name_end - zero - 1) + len(name))
             append(server.out, data, pos + 5, zero + 1)
-            server.out += name
+            append_bytes(server.out, name)
             append(server.out, data, name_end, have)
         if end > n:
             self.body = end - n
@@ -547,8 +583,9 @@ class ClientLink(Batching):
         if end - pos > 7 and data[pos + 5] == 83 and self.statements is not None:
             prepared = self.statements.get(cut(data, pos + 6, end - 1))
             if prepared is not None:
-                self.ensure(server, prepared)
-                name = prepared.statement.name
+                statement = prepared.statement
+                self.ensure(server, statement, prepared)
+                name = statement.name
                 server.out += b"D" + (len(name) + 6).to_bytes(4, "big") + b"S" + name + b"\0"
                 return 0
         elif end - pos == 7 and data[pos + 5] == 83 and (

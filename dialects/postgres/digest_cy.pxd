@@ -5,6 +5,7 @@ cdef unsigned char INTEGER, NUMBER, STRING, ESCAPE, UNICODE, BIT, HEX, ITEMS, RO
 cdef Py_ssize_t DEPTH
 cdef const unsigned char* CLASS
 cdef const unsigned char* LOWER
+cdef const unsigned char* IN_NAME
 cdef const unsigned char* SET_CONFIG
 cdef const unsigned char* CURRENT_SETTING
 cdef const unsigned char* HINT
@@ -32,7 +33,7 @@ cdef class Scanner:
     cdef int token(self) noexcept
     @cython.locals(c="unsigned char", nxt="unsigned char", p="const unsigned char*")
     cdef int prefixed(self) noexcept
-    @cython.locals(i=Py_ssize_t, j=Py_ssize_t, w=Py_ssize_t, p="const unsigned char*", out="unsigned char*")
+    @cython.locals(i=Py_ssize_t, j=Py_ssize_t, w=Py_ssize_t, c="unsigned char", p="const unsigned char*", out="unsigned char*")
     cdef int word(self) noexcept
     @cython.locals(w=Py_ssize_t, e=Py_ssize_t, p="const unsigned char*")
     cdef int quoted_name(self, Py_ssize_t quote) noexcept

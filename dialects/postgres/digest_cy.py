@@ -47,11 +47,13 @@ def _class_of(char: str) -> int:
 
 _CLASSES = bytes(_class_of(chr(c)) for c in range(256))
 _LOWERED = bytes(range(256)).lower()
+_IN_NAMES = bytes(_LOWERED[c] if OTHER < _CLASSES[c] < BLANK else 0 for c in range(256))
 _SET_CONFIG = b"set_config"
 _CURRENT_SETTING = b"current_setting"
 _HINT = b"shardproxy:"
 CLASS = _CLASSES
 LOWER = _LOWERED
+IN_NAME = _IN_NAMES
 SET_CONFIG = _SET_CONFIG
 CURRENT_SETTING = _CURRENT_SETTING
 HINT = _HINT
@@ -221,10 +223,12 @@ class Scanner:
         """A keyword or unquoted name, in lower case."""
         p, out, i, j = self.p, self.out, self.i, self.j
         w = j
-        while i < self.n and OTHER < CLASS[p[i]] < BLANK:
-            out[j] = LOWER[p[i]]
+        c = IN_NAME[p[i]]
+        while c:                                            # the NUL behind the text ends a name too
+            out[j] = c
             i += 1
             j += 1
+            c = IN_NAME[p[i]]
         self.i, self.j = i, j
         if self.start and not self.keep:
             if j - w == 3 and out[w] == 115 and out[w + 1] == 101 and out[w + 2] == 116:        # set

@@ -24,6 +24,7 @@ cdef int NEGOTIATE
 cdef int IN_TRANSACTION
 cdef int OUTSIDE
 cdef Py_ssize_t SMALL
+cdef tuple UNNAMED_PARSE
 cdef int PEEK_WAIT
 cdef int PEEK_GO
 cdef int PEEK_ERROR
@@ -76,10 +77,13 @@ cdef class ServerLink(Link):
     cdef Counters counters
     cdef bytearray rest
     cdef Py_ssize_t skip
-    cdef Py_ssize_t scan(self, const unsigned char* data, Py_ssize_t n) except -2
+    cdef Py_ssize_t scan(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2
     cdef bint answered(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef bint ready(self, int status) except -1
-    cdef int peek(self, const unsigned char* data, Py_ssize_t n) except -1
+    cdef int peek(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -1
+    cdef int expect_parse(self) except -1
+    cdef int parses
+    cdef long parses_cycle
     cdef int deliver(self, const unsigned char* data, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int expect_answer(self, bint swallow, statement, name) except -1
     cdef int cycle_ends(self) except -1

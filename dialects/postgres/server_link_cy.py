@@ -5,7 +5,8 @@ Invariants:
 * Every ReadyForQuery belongs to exactly one cycle (a Query, a FunctionCall, or all up to a Sync) that this link sent:
   ``awaiting`` counts those that are owed. What the proxy injected for its own use is answered to nobody.
 * ``pending`` holds, in the order sent, one entry for each Parse and Close that is not answered yet; an error skips the
-  rest of its cycle, so at ReadyForQuery what is left of that cycle did not happen.
+  rest of its cycle, so at ReadyForQuery what is left of that cycle did not happen. ``parses`` counts the client's
+  unnamed ones before all those, of one cycle (``parses_cycle``).
 * While ``holding`` not one byte of the reply has reached the client, so the read can be run again elsewhere.
 * While ``quiet`` the next ReadyForQuery is not the client's: it asked for a Flush and we sent a Sync.
 * With no client (mode IDLE) only notices, parameters, notifications and a final error can arrive.
@@ -57,6 +58,7 @@ OUTSIDE = ord("I")
 
 SHARED = NAME_PREFIX
 SMALL = 8192
+UNNAMED_PARSE = (0, False, None, b"")
 PEEK_WAIT = 0
 PEEK_GO = 1
 PEEK_ERROR = 2
@@ -79,6 +81,8 @@ class ServerLink(Link):
         self.cycle_done = 0
         self.cycle_sent = 0
         self.pending = deque()
+        self.parses = 0
+        self.parses_cycle = 0
         self.status = OUTSIDE
         self.holding = False
         self.copying_in = False
@@ -140,9 +144,7 @@ class ServerLink(Link):
         used: cython.Py_ssize_t
         while done < n and not self.closed:
             if self.holding:
-                peeked: cython.int = (
-                    self.peek(data + done, n - done) if cython.compiled else self.peek(data[done:], n - done)
-                )
+                peeked: cython.int = self.peek(data, done, n)
                 if peeked == PEEK_WAIT:
                     break
                 self.holding = False
@@ -152,10 +154,10 @@ class ServerLink(Link):
                 rest = cut(data, done, n)
                 self.events.collect(self, rest)
                 return 0
-            used = self.scan(data + done, n - done) if cython.compiled else self.scan(data[done:], n - done)
-            if used == 0:
+            used = self.scan(data, done, n)
+            if used == done:
                 break
-            done += used
+            done = used
         if done < n and not self.closed:
             append(self.rest, data, done, n)
         return 0
@@ -171,15 +173,14 @@ class ServerLink(Link):
             self.rest = bytearray()
             self.consume(pointer(buffer), len(buffer))
 
-    def scan(self, data, n):
-        """Pass messages on until the end of the last cycle or of the data; returns how many bytes were used."""
-        pos: cython.Py_ssize_t = 0
-        start: cython.Py_ssize_t = 0
+    def scan(self, data, pos, n):
+        """Pass messages on until the end of the last cycle or of the data; returns the new position."""
+        start: cython.Py_ssize_t = pos
         end: cython.Py_ssize_t
         t: cython.int
         if self.skip > 0:
-            pos = self.skip if self.skip < n else n
-            self.skip -= pos
+            pos = pos + self.skip if self.skip < n - pos else n
+            self.skip -= pos - start
         while n - pos >= 5:
             t = data[pos]
             end = pos + 1 + be32(data, pos + 1)
@@ -193,7 +194,9 @@ class ServerLink(Link):
             if t == PARSED or t == CLOSED:
                 if end > n:
                     break
-                if len(self.pending) > 0 and self.answered(data, pos, end):
+                if self.parses > 0 and self.parses_cycle == self.cycle_done + 1:
+                    self.parses -= 1
+                elif len(self.pending) > 0 and self.answered(data, pos, end):
                     self.deliver(data, start, pos)
                     start = end
             elif t == ERROR or t == PARAMETER or t == NOTIFICATION or t == KEY or t == AUTHENTICATION:
@@ -256,6 +259,9 @@ class ServerLink(Link):
             self.open_cycle = False
         if self.mixed:
             self.mixed.discard(self.cycle_done)
+        if self.parses > 0 and self.parses_cycle <= self.cycle_done:
+            self.parses = 0
+            self.events.not_done(self, UNNAMED_PARSE)
         while len(self.pending) > 0 and self.pending[0][0] <= self.cycle_done:
             entry = self.pending.popleft()
             self.events.not_done(self, entry)
@@ -304,6 +310,15 @@ class ServerLink(Link):
         self.pending.append((self.cycle_sent + 1, swallow, statement, name))
         return 0
 
+    def expect_parse(self):
+        """The client's own unnamed Parse was sent in the current cycle: nearly always a number is enough."""
+        if len(self.pending) > 0 or (self.parses > 0 and self.parses_cycle != self.cycle_sent + 1):
+            self.expect_answer(False, None, b"")
+        else:
+            self.parses += 1
+            self.parses_cycle = self.cycle_sent + 1
+        return 0
+
     def copy_begins(self):
         """CopyInResponse: the server ignores a Sync that came before the data, so no ReadyForQuery is owed for it."""
         self.copying_in = True
@@ -326,9 +341,9 @@ class ServerLink(Link):
                 return SHARED not in payload or self.events.renamed(self, payload)
         return self.events.message(self, t, cut(data, pos + 5, end))
 
-    def peek(self, data, n):
+    def peek(self, data, pos, n):
         """Look for the first message that tells whether a held read succeeded, without side effects."""
-        pos: cython.Py_ssize_t = 0
+        start: cython.Py_ssize_t = pos
         t: cython.int
         while n - pos >= 5:
             t = data[pos]
@@ -344,4 +359,4 @@ class ServerLink(Link):
                 if t != 50 and t != 84 and t != 116 and t != 110:  # BindComplete, and what Describe is answered with
                     return PEEK_GO
             pos += 1 + be32(data, pos + 1)
-        return PEEK_WAIT if n <= OUT_HIGH else PEEK_GO
+        return PEEK_WAIT if n - start <= OUT_HIGH else PEEK_GO

@@ -410,8 +410,7 @@ class PgSession:
         link = self.link
         if not link.closed:
             link.busy = False
-            link.routes.clear()
-            link.next_route = 0
+            link.forget_routes()
             link.resume()
 
     def aim(self, payload: bytes, prepared: Prepared | None) -> bytes | None:

@@ -1,3 +1,5 @@
+cdef Py_ssize_t LOOK_BACK
+
 cdef class Pool:
     cdef public tuple key
     cdef public Py_ssize_t size

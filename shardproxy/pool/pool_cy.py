@@ -58,10 +58,15 @@ class Pool:
         if last >= 0 and not self.paused:
             self.assigned += 1
             wanted = client.settings
-            for position in range(last, max(-1, last - LOOK_BACK), -1):
+            link = self.idle[last]
+            if link.settings is wanted:
+                return self.idle.pop()
+            position = last - 1
+            while position >= 0 and position > last - LOOK_BACK:
                 link = self.idle[position]
                 if link.settings is wanted:
                     return self.idle.pop(position)
+                position -= 1
             if len(self.links) + self.opening < self.size:
                 self.open_more(1)  # for the next time: a connection for these settings
             return self.idle.pop()

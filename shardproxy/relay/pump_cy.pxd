@@ -4,6 +4,7 @@ cdef Py_ssize_t OUT_LOW
 cdef Py_ssize_t OUT_HIGH
 cdef Py_ssize_t CHUNK
 cdef int TLS_ROUNDS_MAX
+cdef Py_ssize_t KEPT
 cdef unsigned int IN
 cdef unsigned int OUT
 cdef unsigned int BROKEN

@@ -16,16 +16,18 @@ import math
 import select
 import selectors
 import ssl
-import time
 
 import cython
 
 from shardproxy import limits
 
 if cython.compiled:
-    from cython.cimports.cpython.bytearray import PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+    from cython.cimports.cpython.bytearray import PyByteArray_AS_STRING
     from cython.cimports.libc.errno import EAGAIN, EINTR
     from cython.cimports.libc.errno import errno as c_errno
+    from cython.cimports.shardproxy.relay.buffer_cy import now_ns, resize
+else:
+    from shardproxy.relay.buffer_cy import now_ns, resize
 
 __all__ = ["Channel", "Pump", "PumpSelector"]
 
@@ -35,6 +37,7 @@ CHUNK = limits.RECEIVE_CHUNK
 IN = select.EPOLLIN
 OUT = select.EPOLLOUT
 BROKEN = select.EPOLLHUP | select.EPOLLERR
+KEPT = 2048  # what a connection's output buffer may keep allocated while it is empty
 TLS_ROUNDS_MAX = 64  # records read in one go before other connections have their turn
 
 
@@ -218,7 +221,10 @@ class Channel:
                     return self.fail(error)
             self.bytes_out += sent
             if sent == size:
-                self.out.clear()
+                if cython.compiled and size <= KEPT:
+                    resize(self.out, 0)
+                else:
+                    self.out.clear()
             elif sent > 0:
                 del self.out[:sent]
         return self.sent(size - sent)
@@ -275,24 +281,24 @@ class Pump:
     def run(self, timeout):
         """Turns until asyncio has something to do; returns [(fd, events)] for asyncio. ``timeout``: seconds or None."""
         ready = []
-        deadline: cython.double = -1.0
+        deadline: cython.longlong = 0
         wait: cython.int = -1
         if timeout is not None:
             if timeout <= 0:
                 wait = 0
             else:
-                deadline = time.monotonic() + timeout
+                deadline = now_ns() + int(timeout * 1e9)
                 wait = math.ceil(timeout * 1e3)
         while True:
             self.turn(wait, ready)
             if ready or self.interrupted or wait == 0:
                 self.interrupted = False
                 return ready
-            if deadline >= 0:
-                left: cython.double = deadline - time.monotonic()
+            if deadline > 0:
+                left: cython.longlong = deadline - now_ns()
                 if left <= 0:
                     return ready
-                wait = math.ceil(left * 1e3)
+                wait = (left + 999999) // 1000000
 
     def turn(self, wait, ready):
         """Wait for events, serve channels, collect the others in ``ready``, send what was written."""
