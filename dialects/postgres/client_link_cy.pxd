@@ -1,26 +1,19 @@
-from shardproxy.dialects.postgres.batch_cy cimport Batching
+from shardproxy.dialects.postgres.passing_cy cimport Passing
 from shardproxy.dialects.postgres.server_link_cy cimport ServerLink
-from shardproxy.pool.counters_cy cimport Counters
-from shardproxy.router.route_cy cimport Route
 
 cdef Py_ssize_t OUT_HIGH
 cdef Py_ssize_t MESSAGE_MAX
 cdef Py_ssize_t REPEAT_MAX
 cdef int MODE_CLIENT
-cdef int READ
 cdef int BEGIN
-cdef int MULTI
 cdef int NOT_JUST_BEGIN
 cdef int IDLE_STATUS
-cdef int SIGNALS
 cdef int SLOW
-cdef int LOOK
 cdef int IN_BLOCK
 
-cdef class ClientLink(Batching):
+cdef class ClientLink(Passing):
     cdef public object database
     cdef public object registry
-    cdef public ServerLink server
     cdef public object settings
     cdef public object parameters
     cdef public bint session_mode
@@ -31,31 +24,16 @@ cdef class ClientLink(Batching):
     cdef public long long read_ns
     cdef public long long wrote_ns
     cdef public object sticky
-    cdef public object last_route
-    cdef public long id
-    cdef Counters counters
     cdef public bint force_primary
     cdef public int repeats
     cdef public bint read_primary
     cdef public object reopen
-    cdef public long unnamed_serial
     cdef Py_ssize_t forward(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2
-    cdef int used(self, Route route) except -1
-    cdef int query(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
-    cdef int parse(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
-    cdef Py_ssize_t bind(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end, Py_ssize_t n) except -2
-    cdef int pass_plain(self, ServerLink server, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef bint on_replica(self) except -1
     cdef bint between(self) except -1
     cdef bint not_yet(self, int t) except -1
     cdef int pass_on(self, int t, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int end_quietly(self, ServerLink server) except -1
-    cdef int cycle_sent(self, ServerLink server) except -1
-    cpdef set_counters(self, Counters counters)
-    cdef int copy_message(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
-    cdef int ensure(self, ServerLink server, statement, prepared) except -1
-    cdef int describe(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
-    cdef int close_object(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int link(self) except -1
     cpdef int attach(self, ServerLink server) except -1
     cpdef unlink(self, ServerLink server)
