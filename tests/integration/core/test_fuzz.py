@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -100,6 +100,16 @@ def some_message(dice: random.Random) -> bytes:
     return made
 
 
+@contextlib.contextmanager
+def told(what: Callable[[], str]) -> Iterator[None]:
+    """Whatever fails here, the report says with which seed."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(what())
+        raise
+
+
 async def test_message_sequences(arena: Arena) -> None:
     """Whatever clients send, the proxy lives, its log has no internal error, and the pool of one serves others."""
     await arena.fresh("create table s.f (a int); grant all on s.f to public")
@@ -122,17 +132,18 @@ async def test_message_sequences(arena: Arena) -> None:
         one.vanish()
 
     seed = int(time.time())
-    while time.monotonic() < deadline:
-        await asyncio.gather(*(client(seed + rounds * 8 + i) for i in range(8)))
-        rounds += 1
-        if rounds % 5 == 0:
-            for user in ("postgres", "two"):
-                async with arena.session(user) as other:
-                    found = await other.rows("select current_user, nullif(current_setting('my.own', true), ''), "
-                                             "current_setting('work_mem')")  # fmt: skip
-                    assert found == [(user, None, "4MB")], f"seed {seed}, round {rounds}"
-    assert rounds > 5
-    assert arena.proxy.running
+    with told(lambda: f"seed {seed}, round {rounds}"):
+        while time.monotonic() < deadline:
+            await asyncio.gather(*(client(seed + rounds * 8 + i) for i in range(8)))
+            rounds += 1
+            if rounds % 5 == 0:
+                for user in ("postgres", "two"):
+                    async with arena.session(user) as other:
+                        found = await other.rows("select current_user, nullif(current_setting('my.own', true), ''), "
+                                                 "current_setting('work_mem')")  # fmt: skip
+                        assert found == [(user, None, "4MB")]
+        assert rounds > 5
+        assert arena.proxy.running
 
 
 BYTES = st.binary(max_size=300)
