@@ -51,7 +51,7 @@ def interpret(sql: bytes) -> bytes:
     """The digest of ``sql``."""
     try:
         out = _read(sql, False)
-        if _MAYBE_KEPT.search(out) and _KEPT.search(_QUOTES.sub(_blot, out)):
+        if (b"set" in out or b"do" in out) and _MAYBE_KEPT.search(out) and _KEPT.search(_QUOTES.sub(_blot, out)):
             return _read(sql, True)
     except _NoSQL:
         return b"\0" + sql

@@ -227,6 +227,8 @@ class Channel:
                     self.out.clear()
             elif sent > 0:
                 del self.out[:sent]
+        if sent == size and not self.armed and not self.closing and not self.high:
+            return 0  # as nearly always
         return self.sent(size - sent)
 
     def sent(self, left):
@@ -331,8 +333,13 @@ class Pump:
             found = self.epoll.poll(None if wait < 0 else wait / 1000.0, 512)
         except InterruptedError:
             return 0
+        table = self.table
         for fd, events in found:
-            self.dispatch(fd, events, ready)
+            channel = table[fd] if fd < len(table) else None
+            if channel is None:
+                ready.append((fd, events))
+            else:
+                self.serve(channel, events)
         return 0
 
     def dispatch(self, fd, events, ready):
