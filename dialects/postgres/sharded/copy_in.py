@@ -59,15 +59,20 @@ async def run_copy_in(tx: Transaction, plan: CopyIn, statement: Statement, out: 
     legs = await writers(tx, places, statement)
     copy = _Copy(tx, plan, statement, legs)
     source = client_copy(tx.session)
-    await copy.begin()
-    out.message(copy_in_response(len(plan.columns), copy.binary))
     try:
-        await copy.run(source)
-    except PgError:
-        async for _ in source:                  # a client hears of an error when it has sent all
-            pass
+        await copy.begin()
+        out.message(copy_in_response(len(plan.columns), copy.binary))
+        try:
+            await copy.run(source)
+        except PgError:
+            async for _ in source:              # a client hears of an error when it has sent all
+                pass
+            raise
+        count = await copy.finish()
+    except BaseException:
+        copy.fail()
         raise
-    out.complete(f"COPY {await copy.finish()}")
+    out.complete(f"COPY {count}")
 
 
 class _Copy:
@@ -118,7 +123,15 @@ class _Copy:
         """The end of the data; gives the number of rows."""
         for leg in self.legs:
             leg.server.write((wire.message(b"d", TRAILER) if self.binary else b"") + wire.message(b"c", b""))
-        counts = [await self._result(number) for number in range(len(self.legs))]
+        counts = []
+        errors: list[tuple[int, PgError]] = []
+        for number in range(len(self.legs)):
+            try:
+                counts.append(await self._result(number))
+            except PgError as error:
+                errors.append((self._line(error), error))
+        if errors:
+            raise min(errors, key=lambda one: one[0])[1]
         if self.plan.split:
             return sum(counts)
         for leg, count in zip(self.legs, counts, strict=True):
@@ -194,7 +207,12 @@ class _Copy:
         layout = self.statement.layout.keyspaces[self.plan.keyspace]
         index = layout.shard_of(self.types, values) if self.plain else None
         if index is None:
-            place = await self._asked(self._values(key))
+            try:
+                place = await self._asked(self._values(key))
+            except PgError as error:
+                if error.lost or not error.sqlstate.startswith("22"):
+                    raise
+                return 0                        # no value of the type: a shard says so, with the line
         else:
             place = layout.places()[index]
         number = self.index.get(place, -1)
@@ -273,6 +291,17 @@ class _Copy:
             row[len(body):] or b"\n")
 
     # -- errors
+
+    def fail(self) -> None:
+        """No server waits for more data."""
+        for leg, reply in zip(self.legs, self.replies, strict=False):
+            if not reply.ended:
+                leg.server.write(wire.copy_fail(b"the COPY failed"))
+
+    @staticmethod
+    def _line(error: PgError) -> int:
+        match = LINE.search(error.fields.get("W", ""))
+        return int(match[2]) if match is not None else 1 << 62
 
     def _name_line(self, error: PgError, number: int) -> None:
         """An error's line is that of the client's data."""
