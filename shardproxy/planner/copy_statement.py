@@ -82,10 +82,19 @@ def _option(found: dict[str, str], lexemes: list[Lexeme], first: int, last: int)
         truth = {"true": "true", "on": "true", "1": "true", "false": "false", "off": "false", "0": "false"}
         found[name] = "match" if name == "header" and value.lower() == "match" else truth[value.lower()] \
             if value.lower() in truth else _unknown(name)
-    elif name in _STRINGS and last == first + 2 and lexemes[first + 1].kind in ("string", "word", "quoted"):
-        found[name] = value
+    elif name in _STRINGS and last == first + 2:
+        found[name] = _string(lexemes[first + 1])
     else:
         _unknown(name)
+
+
+def _string(lexeme: Lexeme) -> str:
+    """The value of a literal; a backslash is one."""
+    if lexeme.kind in ("string", "word", "quoted"):
+        return lexeme.text
+    if lexeme.kind == "other" and lexeme.text.startswith("'"):
+        return lexeme.text[1:-1].replace("''", "'")
+    return _unknown(lexeme.text)
 
 
 def _unknown(name: str) -> str:
@@ -107,9 +116,9 @@ def _old_option(found: dict[str, str], lexemes: list[Lexeme], at: int) -> int:
         return at + 1
     if name in ("delimiter", "delimiters", "null", "quote", "escape", "encoding"):
         at += 1 + (word(lexemes, at + 1) == "as")
-        if at >= len(lexemes) or lexemes[at].kind != "string":
+        if at >= len(lexemes):
             raise Unreadable(name)
-        found[name.removesuffix("s")] = lexemes[at].text
+        found[name.removesuffix("s")] = _string(lexemes[at])
         return at + 1
     if name == "force":
         long = word(lexemes, at + 1) == "not"

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shardproxy.dialects.postgres import wire
+from shardproxy.dialects.postgres.partition_hash_cy import hash_int, partition_hash
 from shardproxy.dialects.postgres.wire import quote_ident
 from shardproxy.planner.expressions import storable_as_given
 from shardproxy.planner.lexemes import quoted
@@ -40,6 +41,11 @@ COPY_IN, COPY_OUT, COPY_DATA, COMPLETE = 0x47, 0x48, 0x64, 0x43
 KNOWN_MAX = 100_000
 ORDER_MAX = 64 * 1024 * 1024
 TEXT = 25
+DIGITS = {20: 19, 21: 5, 23: 10}
+"""For each integer type, how many digits are more than it always holds."""
+WORD = (1 << 64) - 1
+OFFSET = (partition_hash((23,), (b"0",)) - hash_int(0)) & WORD
+"""What the hash of a key of one integer has more than the hash of the integer."""
 LINE = re.compile(r"(COPY .*, line )(\d+)")
 TRAILER = b"\xff\xff"
 
@@ -59,15 +65,20 @@ async def run_copy_in(tx: Transaction, plan: CopyIn, statement: Statement, out: 
     legs = await writers(tx, places, statement)
     copy = _Copy(tx, plan, statement, legs)
     source = client_copy(tx.session)
-    await copy.begin()
-    out.message(copy_in_response(len(plan.columns), copy.binary))
     try:
-        await copy.run(source)
-    except PgError:
-        async for _ in source:                  # a client hears of an error when it has sent all
-            pass
+        await copy.begin()
+        out.message(copy_in_response(len(plan.columns), copy.binary))
+        try:
+            await copy.run(source)
+        except PgError:
+            async for _ in source:              # a client hears of an error when it has sent all
+                pass
+            raise
+        count = await copy.finish()
+    except BaseException:
+        copy.fail()
         raise
-    out.complete(f"COPY {await copy.finish()}")
+    out.complete(f"COPY {count}")
 
 
 class _Copy:
@@ -89,9 +100,19 @@ class _Copy:
         self.headed = False
         self.order = bytearray()
         self.replies: list[Reply] = []
+        self.digits = self._digits()
+        keyspace = statement.layout.keyspaces[plan.keyspace]
+        self.slots = [self.index.get(keyspace.places()[owner], 0) for owner in keyspace.owners]
         self.header = 1 if plan.options.get("header", "false") != "false" else 0
         self.cutter: Any = BinaryCutter(self.positions) if self.binary else RowCutter(
             self.format.csv, self.format.delimiter[0], self.format.quote[0], self.format.escape[0], self.positions)
+
+    def _digits(self) -> int:
+        """Unsigned whole numbers of fewer digits than this are dealt to slots without a look at settings; 0: none."""
+        function = self.statement.layout.keyspaces[self.plan.keyspace].function
+        if function != "hash" or len(self.types) != 1 or self.binary or self.format.null.isdigit():
+            return 0
+        return DIGITS.get(self.types[0], 0)
 
     async def begin(self) -> None:
         """COPY on every leg, up to where it wants data."""
@@ -118,7 +139,15 @@ class _Copy:
         """The end of the data; gives the number of rows."""
         for leg in self.legs:
             leg.server.write((wire.message(b"d", TRAILER) if self.binary else b"") + wire.message(b"c", b""))
-        counts = [await self._result(number) for number in range(len(self.legs))]
+        counts = []
+        errors: list[tuple[int, PgError]] = []
+        for number in range(len(self.legs)):
+            try:
+                counts.append(await self._result(number))
+            except PgError as error:
+                errors.append((self._line(error), error))
+        if errors:
+            raise min(errors, key=lambda one: one[0])[1]
         if self.plan.split:
             return sum(counts)
         for leg, count in zip(self.legs, counts, strict=True):
@@ -170,11 +199,15 @@ class _Copy:
         if self.plan.added:
             await self._deal_longer(rows, keys, portions)
             return
-        known, order = self.known, bytearray()
+        known, order, digits, slots = self.known, bytearray(), self.digits, self.slots
+        count = len(slots)
         for row, key in zip(rows, keys, strict=True):
-            number = known.get(key, -1)
-            if number < 0:
-                number = await self._place(key)
+            if digits and isinstance(key, bytes) and len(key) < digits and key.isdigit():
+                number = slots[(hash_int(int(key)) + OFFSET & WORD) % count]
+            else:
+                number = known.get(key, -1)
+                if number < 0:
+                    number = await self._place(key)
             portions[number].append(row)
             order.append(number)
         self._note(order)
@@ -194,7 +227,12 @@ class _Copy:
         layout = self.statement.layout.keyspaces[self.plan.keyspace]
         index = layout.shard_of(self.types, values) if self.plain else None
         if index is None:
-            place = await self._asked(self._values(key))
+            try:
+                place = await self._asked(self._values(key))
+            except PgError as error:
+                if error.lost or not error.sqlstate.startswith("22"):
+                    raise
+                return 0                        # no value of the type: a shard says so, with the line
         else:
             place = layout.places()[index]
         number = self.index.get(place, -1)
@@ -273,6 +311,17 @@ class _Copy:
             row[len(body):] or b"\n")
 
     # -- errors
+
+    def fail(self) -> None:
+        """No server waits for more data."""
+        for leg, reply in zip(self.legs, self.replies, strict=False):
+            if not reply.ended:
+                leg.server.write(wire.copy_fail(b"the COPY failed"))
+
+    @staticmethod
+    def _line(error: PgError) -> int:
+        match = LINE.search(error.fields.get("W", ""))
+        return int(match[2]) if match is not None else 1 << 62
 
     def _name_line(self, error: PgError, number: int) -> None:
         """An error's line is that of the client's data."""

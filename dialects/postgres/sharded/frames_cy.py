@@ -17,7 +17,7 @@ def run_end(data, start, kind):
     pos: cython.Py_ssize_t = start
     n: cython.Py_ssize_t = len(data)
     size: cython.Py_ssize_t
-    p: cython.p_const_uchar = data if cython.compiled else data
+    p: cython.p_const_uchar = data
     while n - pos >= 5 and p[pos] == kind:
         size = (p[pos + 1] << 24) | (p[pos + 2] << 16) | (p[pos + 3] << 8) | p[pos + 4]
         if size < 4 or size > 0x40000000:

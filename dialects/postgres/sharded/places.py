@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shardproxy.dialects.postgres import wire
-from shardproxy.planner.plan import COORDINATOR, Select, ShardFilter, Single, Write
+from shardproxy.planner.plan import COORDINATOR, Push, Select, ShardFilter, Single, Write
 from shardproxy.router import flags as f
 
 from .errors import PgError
@@ -24,7 +24,8 @@ __all__ = ["COORDINATOR_ONLY", "Places"]
 COORDINATOR_ONLY = ""
 QUERY, PARSE, BIND, EXECUTE, FUNCTION, FLUSH = 0x51, 0x50, 0x42, 0x45, 0x46, 0x48
 SEARCH_PATH = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,\s]+))\s*(?:,|$)')
-DEFAULT_PATH = ("public",)
+KEYED = Select | Write | Push
+"""Plans that may come down to one shard, where the text then runs as it came."""
 
 
 class Places:
@@ -52,6 +53,14 @@ class Places:
         return tuple(found)
 
     # -- batches
+
+    def point(self, route: Any, batch: bytes) -> str | None:
+        """The shard of a batch with only this statement, if its digest is known for that; None: look closer."""
+        known = route.sharding
+        if known is None or known[2] is None or known[0] != self.sharding.generation or not known[2].proved:
+            return None
+        place: str | None = known[2].place(batch, self.link)
+        return place
 
     def of(self, batch: bytes) -> str | None:
         """``COORDINATOR_ONLY``, another place, or None: it has to be carried out."""
@@ -86,13 +95,9 @@ class Places:
         if route.flags & (f.MULTI | f.DDL | f.PROBE | f.PREPARED_SQL | f.COPY_IN | f.COPY_OUT):
             return None
         sharding = self.sharding
-        if not bind.values:
-            found = sharding.point(route, text)
-            if found is not None:
-                return found
         planned = sharding.plan(text, route, self.search_path())
         place = self.place(planned, text, bind)
-        if place and not bind.values:
+        if place:
             sharding.learn(route, text, planned, self.database.dialect.digest(text))
         return place
 
@@ -101,11 +106,11 @@ class Places:
         plan = planned.plan
         if isinstance(plan, Single):
             return plan.place
-        return self.place_of(plan, self.statement(text, bind)) if isinstance(plan, Select | Write) else None
+        return self.place_of(plan, self.statement(text, bind)) if isinstance(plan, KEYED) else None
 
-    def place_of(self, plan: Select | Write, statement: Statement) -> str | None:
+    def place_of(self, plan: Select | Write | Push, statement: Statement) -> str | None:
         """The one shard that a statement comes down to with these parameters, if it does."""
-        whole: ShardFilter | None = plan.whole
+        whole: ShardFilter | None = plan.filter if isinstance(plan, Push) else plan.whole
         if whole is None:
             return None
         indexes = statement.indexes(whole)

@@ -100,14 +100,6 @@ class Sharding:
         route.sharding = (self.generation, found, None)
         return found
 
-    def point(self, route: Any, text: bytes) -> str | None:
-        """The one shard of a text whose digest is known for that; None: plan it."""
-        known = route.sharding
-        if known is None or known[0] != self.generation or known[2] is None or not known[2].proved:
-            return None
-        place: str | None = known[2].place(text)
-        return place
-
     def learn(self, route: Any, text: bytes, planned: Planned, digest: bytes) -> None:
         """A text was planned in full: what that tells of its digest."""
         known = route.sharding

@@ -73,6 +73,12 @@ class ShardedSession(PgSession):
         if not link.in_block and tx.begin:
             tx.begin, tx.log = "", []       # it ended in the relay
         if not (tx.legs or self.runner.open or link.batch_flushed):
+            route = link.noted
+            if route is not None and not link.in_block and len(link.routes) < 2 and not link.opaque:
+                place = self.places.point(route, batch)
+                if place is not None:
+                    self.shard = self.database.shards[place]
+                    return RELAY
             place = self.places.of(batch)
             if self.in_doubt and not link.in_block and ("" if place is COORDINATOR_ONLY else place) in self.in_doubt:
                 self.start(self.runner.run(batch))      # which refuses it

@@ -24,6 +24,7 @@ _NOW = re.compile(rf"{datetime.now(UTC):%Y-%m}-\d\d \d\d:\d\d:\d\d(\.\d+)?([+-]\
 PARENTS = {"customers": ("orders", "items"), "orders": ("items",), "countries": ("customers", "orders", "items"),
            "statuses": ("orders", "items")}
 """What a change of a table may change too."""
+VIEWS = {"active_customers": "customers"}
 
 
 class Judge:
@@ -186,5 +187,6 @@ def difference(what: str, got: list[str] | None, right: list[str]) -> list[str]:
 def mentioned(text: str, tables: Iterable[str]) -> set[str]:
     """Tables whose names are in a text, and those that depend on them."""
     words = set(text.replace(".", " ").replace("(", " ").replace(",", " ").replace(";", " ").replace('"', " ").split())
-    found = {table for table in tables if table in words}
+    known = set(tables)
+    found = (words & known) | {VIEWS[word] for word in words & set(VIEWS)} & known
     return found.union(*(PARENTS.get(table, ()) for table in found))

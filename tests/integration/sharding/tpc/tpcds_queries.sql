@@ -309,7 +309,7 @@ group by i_item_id, i_item_desc, i_current_price order by i_item_id, i_item_desc
 
 -- q84
 select c_customer_id as customer_id, coalesce(c_last_name, '') || ', ' || coalesce(c_first_name, '') as customername from customer, customer_address, customer_demographics, household_demographics, income_band, store_returns
-where ca_city = 'Midway' and c_current_addr_sk = ca_address_sk and ib_lower_bound >= 1 and ib_upper_bound <= 50000 and ib_income_band_sk = hd_income_band_sk and cd_demo_sk = c_current_cdemo_sk and hd_demo_sk = c_current_hdemo_sk and sr_cdemo_sk = cd_demo_sk order by c_customer_id limit 100;
+where ca_city = 'Midway' and c_current_addr_sk = ca_address_sk and ib_lower_bound >= 1 and ib_upper_bound <= 50000 and ib_income_band_sk = hd_income_band_sk and cd_demo_sk = c_current_cdemo_sk and hd_demo_sk = c_current_hdemo_sk and sr_cdemo_sk = cd_demo_sk order by c_customer_id, customername limit 100;
 
 -- q86
 select sum(ws_net_paid) as total_sum, i_category, i_class, grouping(i_category) + grouping(i_class) as lochierarchy, rank() over (partition by grouping(i_category) + grouping(i_class), case when grouping(i_class) = 0 then i_category end order by sum(ws_net_paid) desc) as rank_within_parent
