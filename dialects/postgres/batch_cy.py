@@ -194,10 +194,8 @@ class Batching(Stream):
         start: cython.Py_ssize_t = pos
         end: cython.Py_ssize_t
         t: cython.int
-        only_closes: cython.bint = not self.in_block  # a portal of a transaction is the server's to close
+        only_closes: cython.bint = not self.in_block and self.sharded != 2  # else a portal is the server's to close
         part: cython.int = 0
-        if self.sharded == 2:
-            only_closes = False
         self.new_batch()
         if self.as_before(data, pos, n):
             return pos
@@ -218,15 +216,12 @@ class Batching(Stream):
                     self.session.answer_closes(cut(data, start, end))
                     return self.scan(data, end, n) if end < n else n
                 self.batch_size = end - start
-                if part == 3 and end - pos == 5:
-                    self.plain = PLAIN
+                self.plain = PLAIN if part == 3 and end - pos == 5 else NOT_PLAIN
                 return start
             if t == TERMINATE:
                 self.session.terminate()
                 return n
-            if (
-                t == COPY_DATA or t == COPY_DONE or t == COPY_FAIL
-            ):  # of a COPY that has failed: ignored, as PostgreSQL does
+            if t == COPY_DATA or t == COPY_DONE or t == COPY_FAIL:  # of a failed COPY: ignored, as by PostgreSQL
                 if pos == start:
                     return self.scan(data, end, n) if end < n else n
             elif t == QUERY or t == FUNCTION:
