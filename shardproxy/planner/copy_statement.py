@@ -210,7 +210,8 @@ def _of_query(scope: Scope, lexemes: list[Lexeme], at: int) -> Plan:
     before = scope.text[:start].encode("utf-8", "surrogateescape")
     behind = scope.text[end:].encode("utf-8", "surrogateescape")
     options = _options(lexemes, close + 3, len(lexemes))
-    return CopyOut(plan.whole, b"", binary=options["format"] == "binary", query=Gather(
+    own = b"" if plan.text is None else before + plan.text + behind
+    return CopyOut(plan.whole, own, binary=options["format"] == "binary", query=Gather(
         spread.pulls, (before, *spread.text, behind), spread.why))
 
 

@@ -56,7 +56,8 @@ def describe(plan: Plan | Scatter, text: bytes, places: Places) -> Node:
     if isinstance(plan, Select | Write):
         whole = tuple(places(plan.whole)) if plan.whole is not None else ()
         if len(whole) == 1:
-            return Node(f"Route to {whole[0]}", ("the sharding key names one shard",), whole, (text,))
+            own = plan.text if isinstance(plan, Select) and plan.text is not None else text
+            return Node(f"Route to {whole[0]}", ("the sharding key names one shard",), whole, (own,))
         return describe(plan.spread, text, places)
     if isinstance(plan, Single):
         return Node(f"Route to {named(plan.place)}", _why(plan.why), (plan.place,), (text,))

@@ -150,12 +150,14 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """A query over sharded tables. If ``whole`` (not None) comes down to one shard, the text runs there as it is;
-    else ``spread`` is carried out. ``locks``: it locks rows, so it is a write of no tables."""
+    """A query over sharded tables. If ``whole`` (not None) comes down to one shard, it runs there whole; else ``spread``
+    is carried out. ``text``: what runs on one shard, if it is not the text that came: views are on the coordinator only.
+    ``locks``: it locks rows, so it is a write of no tables."""
 
     whole: ShardFilter | None
     spread: Scatter | Gather | Refusal
     locks: bool = False
+    text: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +274,8 @@ class CopyIn:
 @dataclass(frozen=True, slots=True)
 class CopyOut:
     """COPY ... TO STDOUT: what the shards of ``filter`` give is concatenated, one header and one trailer kept.
-    ``text``: for the first shard; ``rest``: for the others. ``query``: it is gathered instead, and is a COPY itself."""
+    ``text``: for the first shard; ``rest``: for the others. ``query``: it is gathered instead, and is a COPY itself, and
+    ``text`` what the one shard of ``filter`` runs if not the text that came."""
 
     filter: ShardFilter | None
     text: bytes

@@ -47,7 +47,8 @@ def plan_query(text: str, tree: Any, layout: Layout, tables: Tables, search_path
     if not found.sharded:
         return Single(COORDINATOR, "no sharded table is read")
     spread = _spread(expanded, found)
-    return Select(_whole(found), spread, locks=found.locks)
+    own = None if expanded == text else expanded.encode("utf-8", "surrogateescape")
+    return Select(_whole(found), spread, locks=found.locks, text=own)
 
 
 def _same_tables(tree: Any, query: Query, layout: Layout, tables: Tables) -> bool:

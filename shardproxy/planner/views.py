@@ -69,6 +69,8 @@ def _reads_shards(view: Table, layout: Layout, tables: Tables, knowledge: Knowle
 
 
 def _edit(source: Source, view: Table, knowledge: Knowledge) -> Edit:
+    if source.only or source.sampled:
+        raise Unplannable("ONLY or TABLESAMPLE on a view over sharded tables")
     alias = "" if source.alias is not None else " AS " + knowledge.quote(view.name)
     definition = view.definition.rstrip().rstrip(";")
     return source.name_start, source.name_end, (f" ({definition}\n){alias}",)

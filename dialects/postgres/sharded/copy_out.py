@@ -54,7 +54,7 @@ async def _gathered(tx: Transaction, plan: CopyOut, query: Gather, statement: St
     places = statement.shards(plan.filter) if plan.filter is not None else []
     if len(places) == 1:
         leg = await tx.leg(places[0])
-        out.complete(f"COPY {await _pass([leg.exchange(wire.query(statement.text))], False, out)}")
+        out.complete(f"COPY {await _pass([leg.exchange(wire.query(plan.text or statement.text))], False, out)}")
         return
     own = not (tx.in_block or tx.atomic)
     leg = await begun_here(tx)

@@ -14,8 +14,8 @@ cdef class RowCutter:
 
     @cython.locals(p="const unsigned char*", n=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t)
     cpdef tuple feed(self, bytes data, bint final=*)
-    @cython.locals(at=Py_ssize_t, field=Py_ssize_t, field_start=Py_ssize_t, found=Py_ssize_t, quoted=bint, escaped=bint,
-                   c="unsigned char", edge=Py_ssize_t, end=Py_ssize_t, several=list)
+    @cython.locals(at=Py_ssize_t, field=Py_ssize_t, field_start=Py_ssize_t, fields=list, quoted=bint, escaped=bint,
+                   c="unsigned char", edge=Py_ssize_t, end=Py_ssize_t)
     cdef Py_ssize_t row(self, const unsigned char* p, bytes data, Py_ssize_t start, Py_ssize_t n, bint final, list rows,
                         list keys) except -2
 

@@ -66,11 +66,9 @@ class RowCutter:
         at = start
         field = 0
         field_start = start
-        found = 0
+        fields = []
         quoted = False
         escaped = False
-        single = None
-        several = None
         while at < n:
             c = p[at]
             if self.csv:
@@ -90,13 +88,7 @@ class RowCutter:
                 continue
             if c == self.delimiter:
                 if field <= self.last and self.wanted[field] == 1:
-                    if self.keys == 1:
-                        single = data[field_start:at]
-                    else:
-                        if several is None:
-                            several = []
-                        several.append(data[field_start:at])
-                    found += 1
+                    fields.append(data[field_start:at])
                 field += 1
                 field_start = at + 1
             elif c == NEWLINE and self.eol != CR:
@@ -122,20 +114,12 @@ class RowCutter:
             self.ended = True
             return end
         if field <= self.last and self.wanted[field] == 1:
-            if self.keys == 1:
-                single = data[field_start:edge]
-            else:
-                if several is None:
-                    several = []
-                several.append(data[field_start:edge])
-            found += 1
+            fields.append(data[field_start:edge])
         rows.append(data[start:end])
-        if found < self.keys:
+        if len(fields) < self.keys:
             keys.append(MISSING)
-        elif self.keys == 1:
-            keys.append(single)
         else:
-            keys.append(tuple(several) if several is not None else ())
+            keys.append(fields[0] if self.keys == 1 else tuple(fields))
         return end
 
 

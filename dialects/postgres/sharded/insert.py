@@ -19,6 +19,7 @@ from .legs import Rows
 from .output import Output
 from .statement import Statement
 from .writing import (
+    Teller,
     clocks_of,
     count_of,
     fill,
@@ -57,17 +58,20 @@ async def run_insert_rows(tx: Transaction, plan: InsertRows, statement: Statemen
     results = {leg.place: leg.rows(plan.head + b", ".join(parts[leg.place]) + tail, statement.bind, statement.formats)
                for leg in legs}
     with foreign_text():
-        count = await interleave(results, places, plan.conflict, out)
+        count = await interleave(results, places, plan.conflict, out, Teller(tx, statement, out))
     out.complete(f"INSERT 0 {count}")
 
 
 async def interleave(results: Mapping[str, Rows], places: Sequence[str], conflict: bool, out: Output,
-                     described: bool = False) -> int:
+                     teller: Teller | None, described: bool = False) -> int:
     """Rows of RETURNING in the order of the rows sent (``places``: where each went); gives the number of all rows.
     ``described``: the client knows the columns."""
     descriptions = [await rows.described() for rows in results.values()]
     if descriptions[0] is not None and not described:
-        out.description(descriptions[0])
+        if teller is None:                              # the coordinator's rows
+            out.description(descriptions[0])
+        else:
+            await teller.tell(descriptions[0])
     if descriptions[0] is None:
         for rows in results.values():
             await rows.done()

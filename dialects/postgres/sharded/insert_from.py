@@ -18,7 +18,7 @@ from .output import Output
 from .staged_rows import Row, bounded, create_stage, fetched, insert_head, named_as, table_of, tuple_of
 from .staging import Bounds, Staging
 from .statement import Statement
-from .writing import clocks_of, count_of, fill, foreign_text, key_oids, writers
+from .writing import Teller, clocks_of, count_of, fill, foreign_text, key_oids, writers
 
 if TYPE_CHECKING:
     from .transaction import Transaction
@@ -68,6 +68,7 @@ class _Insert:
     def __init__(self, tx: Transaction, plan: InsertFrom, statement: Statement, out: Output, tail: bytes) -> None:
         self.tx, self.plan, self.statement, self.out, self.tail = tx, plan, statement, out, tail
         self.head = insert_head(plan.table, plan.columns, plan.alias)
+        self.teller = Teller(tx, statement, out)
         self.count = 0
         self.described = False
 
@@ -82,7 +83,7 @@ class _Insert:
                        for leg in legs}
             with foreign_text():
                 self.count += await interleave(results, [place for place, _ in portion], self.plan.conflict, self.out,
-                                               described=self.described)
+                                               self.teller, self.described)
             self.described = True
 
     async def everywhere(self, batch: list[Row]) -> None:
@@ -93,7 +94,7 @@ class _Insert:
             coordinator, *others = await writers(self.tx, places, self.statement)
             with foreign_text():
                 own = {"": coordinator.rows(text, self.statement.bind, self.statement.formats)}
-                count = await interleave(own, [""] * len(portion), True, self.out, described=self.described)
+                count = await interleave(own, [""] * len(portion), True, self.out, None, self.described)
                 results = [leg.rows(text, self.statement.bind, self.statement.formats) for leg in others]
                 for leg, rows in zip(others, results, strict=True):
                     if count_of(await rows.done()) != count:
@@ -115,7 +116,7 @@ class _Insert:
         description = await leg.rows(text, self.statement.bind, self.statement.formats).described()
         await leg.quiet()
         if description is not None:
-            self.out.description(description)
+            await self.teller.tell(description)
 
     def _text(self, rows: list[bytes]) -> bytes:
         return self.head + b", ".join(rows) + self.tail

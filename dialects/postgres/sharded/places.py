@@ -106,6 +106,8 @@ class Places:
         plan = planned.plan
         if isinstance(plan, Single):
             return plan.place
+        if isinstance(plan, Select) and plan.text is not None:
+            return None                 # another text runs there
         return self.place_of(plan, self.statement(text, bind)) if isinstance(plan, KEYED) else None
 
     def place_of(self, plan: Select | Write | Push, statement: Statement) -> str | None:

@@ -8,7 +8,7 @@ from shardproxy.planner.plan import Push
 
 from .output import Output
 from .statement import Statement
-from .writing import clocks_of, deliver, fill, foreign_text, tag_of, writers
+from .writing import Teller, clocks_of, deliver, fill, foreign_text, tag_of, writers
 
 if TYPE_CHECKING:
     from .transaction import Transaction
@@ -26,10 +26,11 @@ async def run_push(tx: Transaction, plan: Push, statement: Statement, out: Outpu
     else:
         text, same = fill(plan.text, await clocks_of(tx, places[0], [plan.text])), False
     legs = await writers(tx, places, statement)
+    teller = Teller(tx, statement, out)
     results = [leg.rows(text, statement.bind, statement.formats) for leg in legs]
     if same:
-        count = await deliver(results, out)
+        count = await deliver(results, out, teller)
     else:
         with foreign_text():
-            count = await deliver(results, out)
+            count = await deliver(results, out, teller)
     out.complete(tag_of(plan.kind, count))

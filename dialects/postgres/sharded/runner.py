@@ -12,6 +12,7 @@ import importlib
 import re
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from shardproxy.planner.plan import (
@@ -268,6 +269,8 @@ class StatementRunner:
         if isinstance(plan, Select | Write):
             place = self.session.places.place_of(plan, statement)
             if place is not None:
+                if isinstance(plan, Select) and plan.text is not None:
+                    statement = replace(statement, text=plan.text)
                 await self._single(place, route, statement, out, write=isinstance(plan, Write) or plan.locks)
                 return
             plan = plan.spread
@@ -308,7 +311,8 @@ class StatementRunner:
 
     async def _pass(self, leg: Any, statement: Statement, out: Output) -> None:
         """Pass a statement and its answer through, as they are."""
-        rows = leg.rows(statement.text, statement.bind, statement.formats)
+        rows = (leg.simple(statement.text) if statement.simple
+                else leg.rows(statement.text, statement.bind, statement.formats))
         description = await rows.described()
         if description is not None:
             out.description(description)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from shardproxy.catalog.tables import Tables
 from shardproxy.planner.plan import NOW, STATEMENT_NOW, Parts
 
-from .columns import read_columns, write_columns
+from .columns import FIRST_USER_OID, read_columns, write_columns
+from .described import describe
 from .errors import PgError
 from .legs import Leg, Rows, payloads
 from .output import Output
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from .transaction import Transaction
 
-__all__ = ["Clocks", "count_of", "deliver", "fill", "foreign_text", "key_oids", "literal", "tag_of",
+__all__ = ["Clocks", "Teller", "count_of", "deliver", "fill", "foreign_text", "key_oids", "literal", "tag_of",
            "without_tables", "writers"]
 
 _UTC = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
@@ -109,13 +110,36 @@ def tag_of(kind: str, count: int) -> str:
     return f"INSERT 0 {count}" if kind == "INSERT" else f"{kind} {count}"
 
 
-async def deliver(results: Sequence[Rows], out: Output) -> int:
-    """Rows of all results one after the other to the client; gives the number of rows written."""
+class Teller:
+    """Tells the client the columns of RETURNING as the coordinator has them: OIDs of a shard's own mean nothing."""
+
+    def __init__(self, tx: Transaction, statement: Statement, out: Output) -> None:
+        self.tx, self.statement, self.out = tx, statement, out
+
+    async def tell(self, description: bytes) -> None:
+        """RowDescription of a shard."""
+        columns = [column._replace(table=0, number=0) for column in read_columns(description)]
+        if any(column.type >= FIRST_USER_OID for column in columns):
+            found = (await describe(self.tx.session, self.statement.text, self.statement.bind.types, None)).rows
+            own = read_columns(found) if found is not None else []
+            if [column.name for column in own] != [column.name for column in columns]:
+                raise PgError.of("55000", "the shards' rows are not like the coordinator's",
+                                 hint="The table's definitions differ: run the DDL that is missing through the proxy.")
+            columns = [column._replace(type=other.type) for column, other in zip(columns, own, strict=True)]
+        self.out.description(write_columns(columns))
+
+
+async def deliver(results: Sequence[Rows], out: Output, teller: Teller | None = None) -> int:
+    """Rows of all results one after the other to the client; gives the number of rows written. Without ``teller`` they
+    are the coordinator's."""
     count = 0
     for number, rows in enumerate(results):
         description = await rows.described()
         if not number and description is not None:
-            out.description(description)
+            if teller is None:
+                out.description(description)
+            else:
+                await teller.tell(description)
         async for run in rows.chunks():
             out.rows(run, len(payloads(run)))
             await out.drain()

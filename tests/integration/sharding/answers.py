@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from tests.fixtures.raw import CD, B, D, E, H, Message, P, Q, Raw, S, done_copy, errors, message
+from tests.fixtures.raw import CD, B, C, D, E, H, Message, P, Q, Raw, S, done_copy, errors, kinds, message
 
 from .cases import Statement
 
@@ -137,13 +137,15 @@ class Asker:
             self.client.send(E("cut", _BIND_LIMIT + pieces), S)
             replies += await self.client.read(1, "", timeout)
             pieces += 1
+        if "E" not in kinds(replies):       # else the next one of the block finds the name taken
+            self.client.send(C("P", "cut"), S)
+            await self.client.read(1, "", timeout)
         answer = collect(replies)
         for result in answer.results:
             result.tag = result.tag.rstrip("0123456789")    # counts the last piece alone
         if not inside and not answer.lost:
             self.client.send(Q("rollback"))
-            await self.client.read(1, "", timeout)
-            answer.status = "I"
+            answer.status = collect(await self.client.read(1, "", timeout)).status
         return answer
 
 

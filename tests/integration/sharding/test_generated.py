@@ -1,6 +1,6 @@
 """Statements that nobody thought of, on rows that nobody chose: equal to one plain database, or refused.
 
-SHARDPROXY_TEST_EXAMPLES: how many scripts (default 60, always the same ones; with it, others each time). What fails is
+SHARDPROXY_TEST_EXAMPLES: how many scripts (default 30, always the same ones; with it, others each time). What fails is
 shrunk and printed as JSON; put into ``saved/NAME.json`` it is run again at every test.
 """
 
@@ -35,7 +35,8 @@ class Runner:
     def __init__(self, shop: Deployment) -> None:
         self.shop = shop
         self.plain = self.connect(shop.plain)
-        self.systems = {count: self.connect(system) for count, system in shop.systems.items()}
+        self.systems = {count: self.connect(system) for count, system in shop.systems.items()
+                        if EXAMPLES or count in (0, 2, 3)}
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
 
@@ -124,7 +125,7 @@ def runner(shop: Deployment) -> Iterator[Runner]:
 
 
 @given(script=scripts())
-@settings(max_examples=EXAMPLES or 60, deadline=None, database=None, derandomize=not EXAMPLES,
+@settings(max_examples=EXAMPLES or 30, deadline=None, database=None, derandomize=not EXAMPLES,
           suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink), print_blob=False)
 def test_generated(runner: Runner, script: Script) -> None:
     runner.run(script)

@@ -45,7 +45,7 @@ def copied(client: psycopg.Connection[Any], statement: str, data: bytes, size: i
     """Outcome of COPY FROM; the data comes in small pieces."""
     try:
         cursor = client.cursor()
-        with cursor.copy(statement) as copy:    # type: ignore[call-overload]
+        with cursor.copy(statement) as copy:
             for at in range(0, len(data), size):
                 copy.write(data[at:at + size])
     except psycopg.Error as error:
@@ -73,7 +73,7 @@ def test_errors_name_the_line(deployed: Deployment, name: str) -> None:
 
 def out(client: psycopg.Connection[Any], statement: str) -> Any:
     cursor = client.cursor()
-    with cursor.copy(statement) as copy:        # type: ignore[call-overload]
+    with cursor.copy(statement) as copy:
         data = b"".join(bytes(part) for part in copy)
     return data, cursor.rowcount
 
@@ -97,9 +97,9 @@ def test_binary_goes_out_and_in(deployed: Deployment) -> None:
             statement = f"copy {table} ({columns}) to stdout (format binary)"
             data, tag = out(client, statement)
             assert tag == out(plain, statement)[1]
-            client.execute(f"delete from {table}")      # type: ignore[call-overload]
+            client.execute(f"delete from {table}")
             assert copied(client, f"copy {table} ({columns}) from stdin (format binary)", data) == f"COPY {tag}"
-        rows = {table: client.execute(f"select count(*) from {table}").fetchone() for table in TABLES}  # type: ignore[call-overload]
+        rows = {table: client.execute(f"select count(*) from {table}").fetchone() for table in TABLES}
         assert rows["t"] == (60,)
         assert rows["s"] == (30,)
         assert sorted(client.execute("select id, k, v from t").fetchall()) == sorted(

@@ -34,7 +34,7 @@ def test_parameters(deployed: Deployment, call: tuple[str, tuple[Any, ...]], bin
         with system.client() as client:
             emptied(client)
             cursor = client.cursor(binary=binary)
-            cursor.execute(text.replace("%s", "%b") if binary else text, values, prepare=True)  # type: ignore[call-overload]
+            cursor.execute(text.replace("%s", "%b") if binary else text, values, prepare=True)
             rows = sorted(cursor.fetchall(), key=repr) if cursor.description else None
             found.append((cursor.statusmessage, rows, state(client)))
     assert found[1] == found[0]

@@ -26,7 +26,7 @@ def state(client: psycopg.Connection[Any]) -> dict[str, list[Any]]:
     """All rows; the time is told apart from NULL only, an identity's values are counted only."""
     found: dict[str, list[Any]] = {}
     for table in TABLES:
-        rows = client.execute(f"select * from {table}").fetchall()      # type: ignore[call-overload]
+        rows = client.execute(f"select * from {table}").fetchall()
         found[table] = sorted(repr([type(cell) if hasattr(cell, "tzinfo") else cell for cell in row]) for row in rows)
     return found
 
@@ -34,7 +34,7 @@ def state(client: psycopg.Connection[Any]) -> dict[str, list[Any]]:
 def outcome(client: psycopg.Connection[Any], statement: str, prepared: bool = False) -> Any:
     """Tag, columns and rows, or the error."""
     try:
-        cursor = client.execute(statement, prepare=prepared)            # type: ignore[call-overload]
+        cursor = client.execute(statement, prepare=prepared)
     except psycopg.Error as error:
         return error.sqlstate, str(error.diag.message_primary)
     rows = [tuple(type(cell) if hasattr(cell, "tzinfo") else cell for cell in row)
@@ -45,10 +45,10 @@ def outcome(client: psycopg.Connection[Any], statement: str, prepared: bool = Fa
 
 def emptied(client: psycopg.Connection[Any]) -> None:
     for table in TABLES:
-        client.execute(f"delete from {table}")      # type: ignore[call-overload]
+        client.execute(f"delete from {table}")
     client.execute("alter sequence u_id_seq restart with 10")
     for statement in FILL:
-        client.execute(statement)       # type: ignore[call-overload]
+        client.execute(statement)
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
