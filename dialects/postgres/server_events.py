@@ -105,9 +105,14 @@ class ServerEvents:
         server.pins = list(dict.fromkeys([*(server.pins or ()), FOREVER_PIN]))
 
     def renamed(self, server: Any, payload: bytes) -> bool:
-        """An error that names a shared statement: the client gets it with its own name."""
+        """An error that names a shared statement, or a shell: the client gets its own name, or what it means."""
         link = server.owner
         if link is None or server.mode != CLIENT:
+            return False
+        if b"shardproxy_shell" in payload:
+            from .sharded.errors import PgError
+
+            link.write(PgError.from_server(wire.error_fields(payload)).message())
             return False
         names = {prepared.statement.name: name for name, prepared in (link.statements or {}).items()}
         text = SHARED_NAME.sub(lambda found: names.get(found[0], found[0]), payload)

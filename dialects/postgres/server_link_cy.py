@@ -57,6 +57,7 @@ IN_TRANSACTION = ord("T")
 OUTSIDE = ord("I")
 
 SHARED = NAME_PREFIX
+SHELL = b"shardproxy_shell"
 SMALL = 8192
 UNNAMED_PARSE = (0, False, None, b"")
 PEEK_WAIT = 0
@@ -338,7 +339,7 @@ class ServerLink(Link):
                 self.events.mixed(self)
             if data[pos + 5] == 83 and data[pos + 6] == 69:  # severity 'E...': ERROR
                 payload = cut(data, pos + 5, end)
-                return SHARED not in payload or self.events.renamed(self, payload)
+                return (SHARED not in payload and SHELL not in payload) or self.events.renamed(self, payload)
         return self.events.message(self, t, cut(data, pos + 5, end))
 
     def peek(self, data, pos, n):

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 
 from shardproxy.dialects.postgres import wire
 
-__all__ = ["PgError", "refused"]
+__all__ = ["SHELL", "PgError", "explain_shell", "refused"]
+
+
+SHELL = "shardproxy_shell"
+"""Named in the error of whoever reads a sharded table on the coordinator, where it has no rows."""
+
+
+def explain_shell(fields: Mapping[str, str]) -> dict[str, str]:
+    """The error of a shell as a refusal. ``fields``: by code letter, as the server sent them."""
+    told = {"C": "0A000", "M": "a function, view or statement that runs on the coordinator reads a sharded table",
+            "H": "Read the sharded table in the statement itself, or name one shard: /* shardproxy: shard=NAME */"}
+    return {**{code: text for code, text in fields.items() if code in "SVW"}, **told}
 
 
 class PgError(Exception):
@@ -16,6 +27,11 @@ class PgError(Exception):
         super().__init__(fields.get("M", ""))
         self.fields = dict(fields)
         self.lost = False
+
+    @classmethod
+    def from_server(cls, fields: Mapping[str, str]) -> PgError:
+        """A server's error; that of a shell says what it means."""
+        return cls(explain_shell(fields) if SHELL in fields.get("M", "") else fields)
 
     @classmethod
     def of(cls, sqlstate: str, text: str, *, detail: str = "", hint: str = "") -> PgError:

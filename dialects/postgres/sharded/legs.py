@@ -158,13 +158,14 @@ class Leg:
 
     async def run(self, sql: str | bytes) -> list[list[bytes | None]]:
         """A simple query of the proxy's own; rows as text cells."""
-        return [wire.parse_data_row(row) for row in await self._simple(sql).all()]
+        return [wire.parse_data_row(row) for row in await self.simple(sql).all()]
 
     async def command(self, sql: str | bytes) -> str:
         """The same, for its (last) command tag."""
-        return await self._simple(sql).done()
+        return await self.simple(sql).done()
 
-    def _simple(self, sql: str | bytes) -> Rows:
+    def simple(self, sql: str | bytes) -> Rows:
+        """A simple query, for its rows."""
         text = sql.encode("utf-8", "surrogateescape") if isinstance(sql, str) else sql
         return Rows(self, self.exchange(wire.query(text)))
 
@@ -198,7 +199,7 @@ class Leg:
 
     def copy_out(self, sql: str | bytes) -> Rows:
         """COPY ... TO STDOUT: rows are the payloads of CopyData."""
-        return self._simple(sql)
+        return self.simple(sql)
 
     def cancel(self) -> None:
         """Ask the server to stop what runs here."""

@@ -70,8 +70,8 @@ class ShardedSession(PgSession):
         self.shard = None
         link.write_pool = None
         tx = self.tx
-        if not link.in_block and tx.begin:
-            tx.begin, tx.log = "", []       # it ended in the relay
+        if tx.begin and (link.server is None or link.server.status == OUTSIDE):
+            tx.ended()
         if not (tx.legs or self.runner.open or link.batch_flushed):
             route = link.noted
             if route is not None and not link.in_block and len(link.routes) < 2 and not link.opaque:

@@ -110,7 +110,7 @@ class Reply:
         """Any but a row; true at the end."""
         if kind == ERROR:
             fields = wire.error_fields(payload)
-            self.error = self.error or PgError(fields)
+            self.error = self.error or PgError.from_server(fields)
             if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
                 server.events.message(server, kind, payload)
             self._push(kind, payload)

@@ -261,6 +261,8 @@ class Transaction(Tracked):
         """COMMIT or ROLLBACK of all legs. Gives the tag. Raises PgError if it did not become permanent."""
         from .two_phase import commit as commit_all
 
+        if self.home is not None and self.home.status != OUTSIDE:
+            await self.leg("")
         legs = [leg for leg in self.legs.values() if leg.in_block]
         for leg in legs:
             if leg.server is self.home:     # what the relay sent there counts, too
@@ -270,6 +272,7 @@ class Transaction(Tracked):
             try:
                 await commit_all(self, legs)
             except BaseException:
+                await self.rollback()
                 await self._settle()
                 raise
             tag = "COMMIT"
@@ -316,7 +319,7 @@ class Transaction(Tracked):
 
     async def give_up(self) -> None:
         """A statement failed. In a block, the block is aborted; else everything is rolled back."""
-        if not self.in_block:
+        if not self.in_block or self.home is None or self.home.closed:
             await self.rollback()
             await self._settle()
             return
@@ -342,6 +345,12 @@ class Transaction(Tracked):
         self.legs.pop(leg.place, None)
         if not leg.server.closed and leg.server is not self.home:
             leg.server.events.discard(leg.server, why)
+
+    def ended(self) -> None:
+        """The block ended in the relay, or with the client's own connection: no leg outlives it."""
+        if self.legs:
+            self.abandon()
+        self.begin, self.log, self.failed = "", [], False
 
     def abandon(self) -> None:
         """The client is gone, or the session ends: nothing of it stays."""
