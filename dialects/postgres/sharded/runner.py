@@ -163,11 +163,12 @@ class StatementRunner:
                               write_slots=route.write_slots, read_slots=route.read_slots, simple=simple,
                               search_path=self.session.search_path)
         try:
-            await self._dispatch(route, statement, out)
+            await self.dispatch(route, statement, out)
         finally:
             self._tell_notices(out)
 
-    async def _dispatch(self, route: Any, statement: Statement, out: Output) -> None:
+    async def dispatch(self, route: Any, statement: Statement, out: Output) -> None:
+        """Carry out one statement as what it is."""
         flags = route.flags
         if flags & f.BEGIN:
             await self._begin(statement, out)

@@ -87,7 +87,8 @@ class Transaction(Tracked):
     @property
     def search_path(self) -> tuple[str, ...]:
         """Schemas in which unqualified names are looked up."""
-        return self.session.search_path
+        found: tuple[str, ...] = self.session.search_path
+        return found
 
     @property
     def writers(self) -> list[Leg]:
