@@ -5,7 +5,7 @@ A dialect is stateless: whatever it must know of a running database is handed to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -96,3 +96,7 @@ class Dialect(Protocol):
     async def adopt(self, coordinator: Any, shards: Mapping[str, Any], tables: Sequence[Any]) -> Adopted:
         """Compare tables (``TableLayout``) on the coordinator and the shards (connections by place), and give the
         coordinator what it needs of those that only the shards have."""
+
+    async def settle_layout(self, connection: Any, store: Callable[[Sequence[Any]], Awaitable[None]]) -> bool:
+        """Call ``store`` with the changes of the layout (``LayoutChange``) that committed DDL has left on the
+        coordinator, and forget them when it returns. Gives whether there were any."""

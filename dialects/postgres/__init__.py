@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from shardproxy.dialects.base import Adopted, Analysis, FactsView
@@ -69,6 +69,12 @@ class Postgres(Proxying):
         from shardproxy.dialects.postgres.sharded.adopt import adopt
 
         return await adopt(coordinator, shards, tables)
+
+    async def settle_layout(self, connection: Any, store: Callable[[Sequence[Any]], Awaitable[None]]) -> bool:
+        """Have what DDL changed in the layout stored."""
+        from shardproxy.dialects.postgres.sharded.laid_out import settle
+
+        return await settle(connection, store)
 
 
 DIALECT = Postgres()

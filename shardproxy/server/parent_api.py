@@ -14,7 +14,6 @@ from shardproxy.server.permits import Permits
 from shardproxy.server.reclaim import Reclaimer
 from shardproxy.server.recovery import Recovery
 from shardproxy.server.worker_api import PoolKey
-from shardproxy.topology.layout import TableLayout
 
 __all__ = ["FromWorker", "Services"]
 
@@ -38,11 +37,8 @@ class Services(Protocol):
     async def ddl(self, database: str) -> None:
         """Read the catalog of a database again."""
 
-    async def declare(self, database: str, table: TableLayout) -> None:
-        """A table is sharded from now on."""
-
-    async def undeclare(self, database: str, schema: str, name: str) -> None:
-        """A table is not sharded any more."""
+    async def settle_layout(self, database: str) -> None:
+        """Store what DDL changed in the layout."""
 
     async def cancel_elsewhere(self, asking: int, pid: int, secret_hex: str) -> bool:
         """Pass a cancel request to all other workers."""
@@ -75,11 +71,8 @@ class FromWorker:
     async def ddl(self, database: str) -> None:
         await self._services.ddl(database)
 
-    async def declare(self, database: str, table: Mapping[str, Any]) -> None:
-        await self._services.declare(database, TableLayout(**{**table, "key": tuple(table["key"])}))
-
-    async def undeclare(self, database: str, schema: str, name: str) -> None:
-        await self._services.undeclare(database, schema, name)
+    async def settle_layout(self, database: str) -> None:
+        await self._services.settle_layout(database)
 
     async def admin(self, sql: str, user: str, database: str) -> dict[str, Any]:
         return await self._services.admin.run(sql, user)

@@ -29,6 +29,7 @@ from shardproxy.server.deadlocks import Deadlocks
 from shardproxy.server.files import warn_about_files
 from shardproxy.server.http import HttpServer
 from shardproxy.server.incarnations import Incarnations
+from shardproxy.server.layout_changes import LayoutChanges
 from shardproxy.server.layouts import Layouts
 from shardproxy.server.monitor import Monitor
 from shardproxy.server.parent_api import FromWorker
@@ -45,7 +46,7 @@ from shardproxy.server.takeover import Predecessor, TakeoverServer, distrust_rep
 from shardproxy.server.worker_api import DRAIN_CLIENTS, DRAIN_NOW, DRAIN_SERVERS, ParentApi, PoolKey
 from shardproxy.server.workers import WORKER, Workers
 from shardproxy.topology.board_cy import Board
-from shardproxy.topology.layout import Layout, TableLayout
+from shardproxy.topology.layout import Layout
 from shardproxy.topology.view import TopologyView
 
 __all__ = ["Supervisor"]
@@ -93,6 +94,9 @@ class Supervisor:
         self.state.layouts = lambda: self.layouts.known
         self.sharding = Sharding(lambda: self.state.config.databases, dialects.get, self.monitor,
                                  lambda: self.layouts.known, self._looked_at, get_logger("sharding"))
+        self.layout_changes = LayoutChanges(
+            lambda: self.state.config.databases, dialects.get, self.monitor, self.layouts.change,
+            lambda: [name for name in self.layouts.known if self.sharding.ready(name)], get_logger("layouts"))
         self._facts: dict[str, tuple[dict[str, Any], int]] = {}
         self.state.servers_seen = self.monitor.snapshot
         self.state.recovery = self.recovery
@@ -140,7 +144,7 @@ class Supervisor:
                 takeover.start()
             await self._http.start(listeners)
             for task in (self.reclaimer.run(), count(self.state), report(self.state), self.layouts.run(),
-                         self.sharding.run(), self.deadlocks.run()):
+                         self.sharding.run(), self.deadlocks.run(), self.layout_changes.run()):
                 self._background.spawn(task)
             for listener in listeners:
                 self._announce(f"ready {listener.kind} {listener.address}")
@@ -153,6 +157,7 @@ class Supervisor:
             await self._http.close()
             if takeover is not None:
                 await takeover.close(remove=not self._succeeded)
+            self.layout_changes.close()
             await self.catalogs.stop()
             await self.monitor.stop()
 
@@ -256,14 +261,9 @@ class Supervisor:
         """The catalog of a database changed."""
         self.catalogs.ddl(database)
 
-    async def declare(self, database: str, table: TableLayout) -> None:
-        """A table is sharded from now on."""
-        await self.layouts.change(database, lambda layout: layout.with_table(table))
-        await self.workers.broadcast("ping")
-
-    async def undeclare(self, database: str, schema: str, name: str) -> None:
-        """A table is gone from the layout."""
-        await self.layouts.change(database, lambda layout: layout.without_table(schema, name))
+    async def settle_layout(self, database: str) -> None:
+        """Store what DDL changed in the layout; all workers know it when this returns."""
+        await self.layout_changes.settle(database)
         await self.workers.broadcast("ping")
 
     async def cancel_elsewhere(self, asking: int, pid: int, secret_hex: str) -> bool:

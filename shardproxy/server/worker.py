@@ -20,7 +20,6 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Coroutine, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from shardproxy import dialects
@@ -43,7 +42,7 @@ from shardproxy.server.worker_api import WorkerApi, handlers
 from shardproxy.server.worker_operations import Operations
 from shardproxy.session.statements import Registry
 from shardproxy.topology.board_cy import Board
-from shardproxy.topology.layout import Layout, TableLayout
+from shardproxy.topology.layout import Layout
 from shardproxy.topology.view import TopologyView
 from shardproxy.transactions.coordination import Transactions
 
@@ -424,13 +423,9 @@ class Worker(Operations):
         """Ask the parent for new facts."""
         self.control.notify("ddl", database=database)
 
-    async def declare(self, database: str, table: TableLayout) -> None:
-        """Have a table in the layout from now on."""
-        await self.control.call("declare", database=database, table=asdict(table) | {"key": list(table.key)})
-
-    async def undeclare(self, database: str, schema: str, name: str) -> None:
-        """Have a table in the layout no more."""
-        await self.control.call("undeclare", database=database, schema=schema, name=name)
+    async def settle_layout(self, database: str) -> None:
+        """Have what committed DDL changed in the layout stored; this worker knows it then."""
+        await self.control.call("settle_layout", database=database)
 
     # -- WorkerApi ------------------------------------------------------------------------------------------------
 

@@ -149,11 +149,8 @@ class ParentApi(Protocol):
     async def cancel(self, pid: int, secret_hex: str) -> bool:
         """A cancel request that belongs to another worker: pass it on."""
 
-    async def declare(self, database: str, table: Mapping[str, Any]) -> None:
-        """A table (``TableLayout``) is sharded from now on: stored, and told to all workers, when this returns."""
-
-    async def undeclare(self, database: str, schema: str, name: str) -> None:
-        """A table is gone from the layout."""
+    async def settle_layout(self, database: str) -> None:
+        """DDL that changed the layout is committed: stored, and known to all workers, when this returns."""
 
     async def resolve(self, database: str, gid: str, places: list[str]) -> dict[str, Any]:
         """What became of a transaction that the worker could not finish at these places; finish it as far as possible.

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shardproxy.errors import ControlError
 from shardproxy.planner.ddl import DdlPlan, Step
 from shardproxy.planner.plan import COORDINATOR, Place, Refusal
 
@@ -62,19 +61,9 @@ async def run_plan(tx: Any, plan: DdlPlan, statement: Statement, out: Output) ->
                 tag = tag or done
     if plan.closed:
         await _shells(tx, [close_sql(*name) for name in plan.closed], statement)
-    await _lay_out(tx, plan, statement)
+    for change in (*plan.declare, *plan.undeclare, *(await _gone(tx, plan, statement) if plan.gone else ())):
+        await tx.lay_out(change)
     out.complete(tag or plan.kind)
-
-
-async def _lay_out(tx: Any, plan: DdlPlan, statement: Statement) -> None:
-    """The layout follows."""
-    try:
-        for table in plan.declare:
-            await tx.declare(table)
-        for name in [*plan.undeclare, *(await _gone(tx, plan, statement) if plan.gone else ())]:
-            await tx.undeclare(*name)
-    except ControlError as error:
-        raise PgError.of("58000", f"the layout could not be stored: {error}") from None
 
 
 async def _at(tx: Any, place: Place, step: Step, statement: Statement) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from shardproxy.dialects.postgres import wire
 
+from .overlay import see
+
 __all__ = ["Described", "describe"]
 
 KNOWN_MAX = 1000
@@ -33,6 +35,7 @@ class Described:
 
 async def describe(session: Any, text: bytes, types: tuple[int, ...], route: Any) -> Described:
     """Ask, or remember. Raises PgError as PostgreSQL would at Parse."""
+    await see(session)
     known: OrderedDict[Any, Described] = session.places.sharding.described
     key = (text, types, session.search_path, session.link.router.generation)
     found = known.get(key)

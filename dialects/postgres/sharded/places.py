@@ -39,7 +39,8 @@ class Places:
     @property
     def sharding(self) -> Sharding:
         """What is sharded, and the plans."""
-        return sharding_of(self.database)
+        overlay: Sharding | None = self.session.tx.overlay
+        return sharding_of(self.database) if overlay is None else overlay
 
     # -- names
 

@@ -7,6 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ TEXT_MAX = 1024 * 1024
 WORDS = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
 EVERYWHERE = frozenset("""CREATE ALTER DROP TRUNCATE COMMENT GRANT REVOKE VACUUM ANALYZE REINDEX LOCK REFRESH CLUSTER
     SECURITY REASSIGN IMPORT PREPARE EXECUTE DEALLOCATE""".split())  # noqa: SIM905
+
+
+_generations = itertools.count(1)
+"""Routes are shared by all, so no two of these are ever alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Sharding:
     def set(self, layout: Layout, tables: Tables) -> None:
         """Plan by these from now on."""
         self.layout, self.tables = layout, tables
-        self.generation += 1
+        self.generation = next(_generations)
         self._plans.clear()
         self._bytes = 0
         names = {table.name for table in layout.tables()}

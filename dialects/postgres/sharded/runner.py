@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from shardproxy.errors import ControlError
 from shardproxy.planner.plan import (
     COORDINATOR,
     CopyIn,
@@ -37,6 +38,7 @@ from shardproxy.session.statements import Prepared
 from .errors import PgError, refused
 from .legs import Bind
 from .output import Output
+from .overlay import see
 from .statement import Statement
 from .transaction import OUTSIDE
 
@@ -143,12 +145,25 @@ class StatementRunner:
         if not self.tx.changed_catalog:
             return
         self.tx.changed_catalog = False
+        await self._settle_layout()
         database = self.session.database
         database.publish([], time.monotonic_ns(), True)
         database.ddl()
         deadline = time.monotonic() + CATALOG_S
         while database.board.catalog_epoch(database.index) != database.router.epoch and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
+
+    async def _settle_layout(self) -> None:
+        """What DDL changed in the layout is committed: it holds for everybody before the client hears of it."""
+        tx = self.tx
+        if not tx.laid_out:
+            return
+        tx.laid_out = False
+        database = self.session.database
+        try:
+            await database.worker.settle_layout(database.name)
+        except ControlError as error:           # the parent finds it later
+            database.refused(self.link, "58000", f"the layout could not be stored yet: {error}")
 
     # -- running
 
@@ -158,6 +173,8 @@ class StatementRunner:
         self.may_run(route)
         route.hits += 1
         self.link.last_route = route
+        if self.tx.unseen and route.kind not in EVERY_LEG and not route.flags & (f.BEGIN | f.COMMIT | f.ROLLBACK):
+            await see(self.session)
         sharding = self.session.places.sharding
         statement = Statement(text, sharding.layout, sharding.tables, bind, formats, flags=route.flags,
                               write_slots=route.write_slots, read_slots=route.read_slots, simple=simple,
@@ -181,6 +198,7 @@ class StatementRunner:
 
             self.tx.changed_catalog = True
             await run_ddl(self.session, statement, out)
+            self.tx.unseen = True
         elif route.kind == "EXPLAIN":
             from .explain import run_explain
 

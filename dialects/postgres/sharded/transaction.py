@@ -21,6 +21,7 @@ from shardproxy.errors import ServerError
 from shardproxy.router import flags as f
 
 from .errors import PgError, refused
+from .laid_out import lay_out_sql
 from .legs import NO_BIND, Bind, Leg
 from .tracked import Tracked
 
@@ -71,6 +72,8 @@ class Transaction(Tracked):
         self.atomic = False
         self.failed = False
         self.changed_catalog = False
+        self.laid_out = self.unseen = False     # rows of ``laid_out``; DDL that ``overlay`` does not know yet
+        self.overlay: Any = None
 
     # -- what is asked of it
 
@@ -221,7 +224,8 @@ class Transaction(Tracked):
         for number in range(len(self.log) - 1, -1, -1):
             if wanted.match(self.log[number][0]):
                 del self.log[number + 1 :]
-                return
+                break
+        self.unseen = self.unseen or self.overlay is not None
 
     # -- writing
 
@@ -240,13 +244,11 @@ class Transaction(Tracked):
                 leg.server.events.publish(leg.server)
                 self.link.wrote_ns = time.monotonic_ns()
 
-    async def declare(self, table: Any) -> None:
-        """A table is sharded (or a reference table) from now on. The store has it before this returns."""
-        await self.database.worker.declare(self.database.name, table)
-
-    async def undeclare(self, schema: str, name: str) -> None:
-        """A table is no more."""
-        await self.database.worker.undeclare(self.database.name, schema, name)
+    async def lay_out(self, change: Any) -> None:
+        """A table is sharded, or is no more, if and when this transaction commits."""
+        leg = await self.leg("", write=True)
+        await leg.run(lay_out_sql(change))
+        self.laid_out = True
 
     # -- statements that concern every leg
 
@@ -305,6 +307,7 @@ class Transaction(Tracked):
         legs, self.legs = self.legs, {}
         self.untrack()
         self.begin, self.log, self.atomic, self.failed = "", [], False, False
+        self.overlay, self.unseen = None, False
         for leg in legs.values():
             if leg.server is self.home:
                 leg.server.mode = CLIENT
