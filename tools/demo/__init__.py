@@ -2,6 +2,7 @@
 
 size.py       how much of everything
 stage.py      the cluster, the proxy and connections to them
+market.py     the sharded shop: its servers, its proxy, its data, and the same on one server
 serving.py    the proxy as a process of its own
 shop.py       the sample data, loaded through the proxy
 load.py       clients that work until they are told to stop, and the tally of what they met

@@ -1,6 +1,6 @@
 """The proxy as users run it: ``shardproxy serve`` in a process of its own, with a generated configuration.
 
-Its working directory lies in the cluster's folder, so the cluster's watchdog ends it too if this process is killed.
+Its working directory lies in a cluster's folder, so the cluster's watchdog ends it too if this process is killed.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import asyncpg
 
 import shardproxy
 from shardproxy.errors import ShardproxyError
 
 from ..cluster import Cluster
 from ..cluster.place import HOST, free_port
+from .load import OPERATION_S
 
-__all__ = ["DATABASE", "PASSWORD", "USER", "Proxy"]
+__all__ = ["DATABASE", "PASSWORD", "USER", "Proxy", "replicated", "sharded"]
 
 DATABASE, USER, PASSWORD, ADMIN = "shop", "app", "demo", "admin"
 READY_S = 30.0
@@ -29,22 +33,38 @@ STOP_S = 15.0
 class Proxy:
     """``start`` returns when clients can connect; ``stop`` when the process has ended."""
 
-    def __init__(self, cluster: Cluster, pool_size: int, workers: int) -> None:
-        self.folder = cluster.folder / "proxy"
+    def __init__(self, parent: Path, database: str, servers: str, pool_size: int, workers: int) -> None:
+        """``servers``: the lines of the database's section that say where it lives."""
+        self.folder = parent / "proxy"
         self.port, self.http_port = free_port(), free_port()
+        self.database = database
         self.config = self.folder / "shardproxy.toml"
         self.log = self.folder / "shardproxy.log"
-        self._text = _config(cluster, self.port, self.http_port, pool_size, workers)
+        self._text = (
+            _config(self.port, self.http_port, pool_size, workers) + f"\n[databases.{database}]\n{servers}"
+        )
         self._process: asyncio.subprocess.Process | None = None
 
-    def url(self, database: str = DATABASE, user: str = USER) -> str:
+    def url(self, database: str = "", user: str = USER) -> str:
         """What an application is given."""
-        return f"postgresql://{user}:{PASSWORD}@{HOST}:{self.port}/{database}"
+        return f"postgresql://{user}:{PASSWORD}@{HOST}:{self.port}/{database or self.database}"
 
     @property
     def admin_url(self) -> str:
         """The admin console."""
         return self.url("shardproxy", ADMIN)
+
+    async def connect(self) -> Any:
+        """A connection of the application."""
+        return await asyncpg.connect(self.url(), ssl=False, timeout=OPERATION_S, command_timeout=OPERATION_S)
+
+    async def console(self, command: str) -> list[dict[str, Any]]:
+        """Rows that the admin console answers."""
+        connection = await asyncpg.connect(self.admin_url, ssl=False, timeout=OPERATION_S)
+        try:
+            return [dict(row) for row in await connection.fetch(command, timeout=OPERATION_S)]
+        finally:
+            connection.terminate()
 
     async def start(self) -> None:
         """Write the configuration and wait for the ready line."""
@@ -99,9 +119,7 @@ class Proxy:
         return "\n".join(text.splitlines()[-lines:]) or "(no log)"
 
 
-def _config(cluster: Cluster, port: int, http_port: int, pool_size: int, workers: int) -> str:
-    primary, *replicas = (f"{node.host}:{node.port}/{DATABASE}" for node in cluster.nodes)
-    settings = cluster.settings
+def _config(port: int, http_port: int, pool_size: int, workers: int) -> str:
     return f"""[listen]
 postgres = "{HOST}:{port}"
 http = "{HOST}:{http_port}"
@@ -121,15 +139,37 @@ size = {pool_size}
 [log]
 connections = false
 disconnections = false
-
-[databases.{DATABASE}]
-server_user = "{settings.user}"
-server_password = "{settings.password}"
-consistency = "database"
-primary = "{primary}"
-replicas = {_list(replicas)}
 """
 
 
-def _list(items: Sequence[str]) -> str:
-    return json.dumps(list(items))
+def replicated(cluster: Cluster, dbname: str) -> str:
+    """A primary with its replicas."""
+    primary, *replicas = (f"{node.host}:{node.port}/{dbname}" for node in cluster.nodes)
+    return f"""{_server_user(cluster)}consistency = "database"
+primary = "{primary}"
+replicas = {json.dumps(replicas)}
+"""
+
+
+def sharded(main: Cluster, shards: Mapping[str, Cluster], dbname: str, tables: Mapping[str, str]) -> str:
+    """Unsharded tables at ``main``, and ``tables`` over the shards: by a column, or "" for a reference table."""
+
+    def server(cluster: Cluster) -> str:
+        return f'{{ primary = "{cluster.primary.host}:{cluster.primary.port}/{dbname}" }}'
+
+    lines = [
+        'default_keyspace = "main"',
+        f"keyspaces.main.shards.main = {server(main)}",
+        *(f"keyspaces.customer.shards.{name} = {server(cluster)}" for name, cluster in shards.items()),
+        *(
+            f"keyspaces.customer.tables.{name} = "
+            + (f'{{ key = "{key}" }}' if key else "{ reference = true }")
+            for name, key in tables.items()
+        ),
+    ]
+    return _server_user(main) + "".join(f"{line}\n" for line in lines)
+
+
+def _server_user(cluster: Cluster) -> str:
+    settings = cluster.settings
+    return f'server_user = "{settings.user}"\nserver_password = "{settings.password}"\n'

@@ -1,4 +1,7 @@
-"""The cluster, the proxy before it, and connections to both. All that acts need to know of the outside."""
+"""The cluster, the proxy before it, and connections to both. All that acts need to know of the outside.
+
+What the acts of sharding need is in ``market``: other servers, and a proxy of their own.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,10 @@ import time
 from types import TracebackType
 from typing import Any
 
-import asyncpg
-
 from ..cluster import Cluster, Node
-from .load import OPERATION_S, leave
-from .serving import DATABASE, PASSWORD, USER, Proxy
+from .load import leave
+from .market import Market
+from .serving import DATABASE, PASSWORD, USER, Proxy, replicated
 from .size import Size
 
 __all__ = ["Stage"]
@@ -28,6 +30,7 @@ class Stage:
     def __init__(self, size: Size) -> None:
         self.size = size
         self.cluster = Cluster(REPLICAS, auth="scram-sha-256", synchronous=SYNCHRONOUS)
+        self.market = Market(size)
         self._proxy: Proxy | None = None
 
     async def __aenter__(self) -> Stage:
@@ -39,12 +42,12 @@ class Stage:
         await self.close()
 
     async def close(self) -> None:
-        """End the proxy, then the servers, and remove the folder."""
+        """End the proxies, then the servers, and remove the folders."""
         try:
             if self._proxy is not None:
                 await self._proxy.stop()
         finally:
-            await self.cluster.close()
+            await asyncio.gather(self.cluster.close(), self.market.close())
 
     async def start_cluster(self) -> None:
         """The servers, the application's user and an empty database."""
@@ -55,7 +58,9 @@ class Stage:
 
     async def start_proxy(self) -> None:
         """As many workers as are of use here."""
-        self._proxy = Proxy(self.cluster, self.size.pool_size, min(2, os.cpu_count() or 1))
+        servers = replicated(self.cluster, DATABASE)
+        workers = min(2, os.cpu_count() or 1)
+        self._proxy = Proxy(self.cluster.folder, DATABASE, servers, self.size.pool_size, workers)
         await self._proxy.start()
 
     @property
@@ -64,13 +69,17 @@ class Stage:
         assert self._proxy is not None, "start_proxy comes first"
         return self._proxy
 
+    @property
+    def proxies(self) -> dict[str, Proxy]:
+        """Those that run, by what is behind them."""
+        found = {"the replicas": self._proxy, "the shards": self.market.started}
+        return {what: proxy for what, proxy in found.items() if proxy is not None}
+
     # -- connections
 
     async def connect(self) -> Any:
         """A connection of the application, through the proxy."""
-        return await asyncpg.connect(
-            self.proxy.url(), ssl=False, timeout=OPERATION_S, command_timeout=OPERATION_S
-        )
+        return await self.proxy.connect()
 
     async def until_replicas_read(self, query: str, timeout: float = 20) -> bool:
         """Wait until the proxy gives this read to a replica: it knows the tables, and replicas show them."""
@@ -89,11 +98,7 @@ class Stage:
 
     async def console(self, command: str) -> list[dict[str, Any]]:
         """Rows that the admin console answers."""
-        connection = await asyncpg.connect(self.proxy.admin_url, ssl=False, timeout=OPERATION_S)
-        try:
-            return [dict(row) for row in await connection.fetch(command, timeout=OPERATION_S)]
-        finally:
-            connection.terminate()
+        return await self.proxy.console(command)
 
     async def figures(self) -> dict[str, int]:
         """What the proxy counted: ``primary_reads``, ``replica_reads``, ``retried_reads``, ``held_statements``, ..."""
