@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from shardproxy.dialects.base import Adopted, Analysis, FactsView
+from shardproxy.dialects.changes import Changes
 from shardproxy.dialects.distributed import Distributed
 from shardproxy.dialects.postgres.proxying import Proxying
 from shardproxy.dialects.replication import Replication
@@ -50,6 +51,13 @@ class Postgres(Proxying):
         from shardproxy.dialects.postgres.sharded.place_link import DISTRIBUTED
 
         return DISTRIBUTED
+
+    @property
+    def changes(self) -> Changes:
+        """How rows are copied and changes are followed."""
+        from shardproxy.dialects.postgres.changes import CHANGES
+
+        return CHANGES
 
     async def catalog_load(self, connection: Any, harmless: Iterable[str] = (),
                            tables: bool = False) -> dict[str, Any]:
