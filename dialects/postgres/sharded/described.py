@@ -18,6 +18,8 @@ __all__ = ["Described", "describe"]
 
 KNOWN_MAX = 1000
 TEXT_MAX = 64 * 1024
+LASTING = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"})
+"""What these say depends on nothing but the catalog; FETCH and EXECUTE name things of the session."""
 PARAMETERS, ROWS = 0x74, 0x54
 
 
@@ -43,7 +45,7 @@ async def describe(session: Any, text: bytes, types: tuple[int, ...], route: Any
         known.move_to_end(key)
         return found
     found = await _ask(session, text, types)
-    if len(text) <= TEXT_MAX:
+    if len(text) <= TEXT_MAX and route.kind in LASTING:
         known[key] = found
     if len(known) > KNOWN_MAX:
         known.popitem(last=False)
