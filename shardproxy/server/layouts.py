@@ -105,7 +105,7 @@ class Layouts:
             epoch, stored = await store.load()
             if stored is None:
                 break
-            wanted = edit(stored)
+            wanted = self._kept(database, stored, edit(stored))
             made = stored if wanted == stored else await store.compare_and_swap(epoch, wanted)
             if made is not None:
                 if made.epoch > self.known[database].epoch:
@@ -113,6 +113,14 @@ class Layouts:
                     self._on_layout(database, made)
                 return made
         raise StoreError(f"the layout of {database} could not be changed")
+
+    def _kept(self, database: str, stored: Layout, wanted: Layout) -> Layout:
+        """A table that the configuration lists stays sharded when it is dropped: who makes it again means the same."""
+        listed = {(table.schema, table.name) for table in seed(self._config.databases[database]).tables()}
+        for table in stored.tables():
+            if (table.schema, table.name) in listed and wanted.table(table.schema, table.name) is None:
+                wanted = wanted.with_table(table)
+        return wanted
 
     def store(self, database: str) -> Store:
         """The store of a database. KeyError: none of that name is configured."""
