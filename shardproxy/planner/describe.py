@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from .plan import (
     COORDINATOR,
+    NOW,
+    STATEMENT_NOW,
     CopyIn,
     CopyOut,
     Gather,
@@ -32,6 +34,7 @@ from .plan import (
 
 __all__ = ["Node", "describe", "named"]
 
+_CLOCKS = {NOW: b"now()", STATEMENT_NOW: b"statement_timestamp()"}
 Places = Callable[[ShardFilter], Sequence[str]]
 
 
@@ -93,7 +96,13 @@ def _scatter(plan: Scatter, places: Places) -> Node:
         notes.append(f"limit: {_value(plan.limit)}")
     if plan.offset is not None:
         notes.append(f"offset: {_value(plan.offset)}")
-    return Node(title, tuple(notes), tuple(places(plan.filter)), (plan.text,))
+    return Node(title, tuple(notes), tuple(places(plan.filter)), _parts(plan.text))
+
+
+def _parts(text: bytes | Parts) -> Parts:
+    """A text whose clocks are read where it runs: only its plan is wanted."""
+    pieces = (text,) if isinstance(text, bytes) else text
+    return tuple(_CLOCKS.get(piece, piece) if isinstance(piece, int) else piece for piece in pieces)
 
 
 def _pulls(pulls: Sequence[Pull], places: Places) -> tuple[Node, ...]:
@@ -103,7 +112,7 @@ def _pulls(pulls: Sequence[Pull], places: Places) -> tuple[Node, ...]:
         name = ".".join(pull.like) if pull.like else "computed rows"
         notes = ("rows are locked",) if pull.lock else ()
         found.append(Node(f"Pull {number}: {name} ({', '.join(pull.columns)})", notes,
-                          where[:1] if pull.one else where, (pull.text,)))
+                          where[:1] if pull.one else where, _parts(pull.text)))
     return tuple(found)
 
 

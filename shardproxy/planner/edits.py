@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from .plan import Parts
 
-__all__ = ["Edit", "Piece", "edited", "parts"]
+__all__ = ["Edit", "Piece", "edited", "parts", "whole"]
 
 Piece = str | int
 """Text, or the number of a hole."""
@@ -49,3 +49,9 @@ def parts(pieces: Iterable[Piece]) -> Parts:
             else:
                 found.append(raw)
     return tuple(found)
+
+
+def whole(pieces: Iterable[Piece]) -> bytes | Parts:
+    """Bytes, if there is no hole."""
+    found = parts(pieces)
+    return b"" if not found else found[0] if len(found) == 1 and isinstance(found[0], bytes) else found

@@ -6,13 +6,16 @@ Invariant: a temporary table gets at least the rows and columns that can matter,
 from __future__ import annotations
 
 from .analysis import Analysis, Unplannable
-from .edits import Edit, edited, parts
+from .edits import Edit, Piece, edited, parts, whole
 from .keys import filter_of
-from .plan import Gather, Pull
+from .nodes import Source
+from .plan import NOW, Gather, Pull
 from .pushdown import conditions_of
+from .rows import check_rows, rows_of
+from .safety import clock_edits
 from .scopes import Relation
 
-__all__ = ["column_edits", "gather", "needed", "pull_of", "qualified", "table_edit"]
+__all__ = ["column_edits", "command_edit", "gather", "needed", "pull_of", "qualified", "table_edit"]
 
 
 def gather(text: str, found: Analysis, why: str) -> Gather:
@@ -20,6 +23,7 @@ def gather(text: str, found: Analysis, why: str) -> Gather:
     if found.locks:
         raise Unplannable("a row lock on tables of several shards, in a query that one shard alone cannot answer",
                           "Lock the rows by key, or without joins and aggregates.")
+    check_rows(found)
     pulls: list[Pull] = []
     edits: list[Edit] = []
     for relation in found.sharded:
@@ -35,7 +39,12 @@ def table_edit(found: Analysis, relation: Relation, number: int) -> list[Edit]:
     """Puts a hole in the place of a table's name, and keeps the name as its alias."""
     source = relation.source
     alias = () if source.alias is not None else (" AS " + found.knowledge.quote(relation.alias),)
-    return [(source.name_start, source.name_end, (" ", number, *alias))]
+    return [*command_edit(source), (source.name_start, source.name_end, (" ", number, *alias))]
+
+
+def command_edit(source: Source) -> list[Edit]:
+    """``TABLE name`` becomes a query in which something else than a name can stand."""
+    return [(*source.command, ("SELECT * FROM",))] if source.command is not None else []
 
 
 def column_edits(found: Analysis) -> list[Edit]:
@@ -56,16 +65,17 @@ def pull_of(text: str, found: Analysis, relation: Relation) -> Pull:
     """The rows of one table that can matter."""
     assert relation.table is not None and relation.layout is not None
     columns = needed(found, relation)
-    conditions = conditions_of(found, relation)
+    conditions = conditions_of(found, relation, (NOW,))
+    clocks = clock_edits(found, conditions)
     quote = found.knowledge.quote
     listed = ", ".join(map(quote, columns))
-    query = f"SELECT {listed} FROM {qualified(found, relation)}"
+    query: list[Piece] = [f"SELECT {listed} FROM {qualified(found, relation)}"]
     if conditions:
         if relation.source.alias is not None:
-            query += f" AS {quote(relation.alias)}"
-        query += " WHERE " + " AND ".join(f"({text[one.start:one.end]}\n)" for one in conditions)
-    return Pull(filter_of(relation), query.encode("utf-8", "surrogateescape"), columns,
-                (relation.table.schema, relation.table.name))
+            query.append(f" AS {quote(relation.alias)}")
+        for number, one in enumerate(conditions):
+            query += [" AND (" if number else " WHERE (", *edited(text, clocks, one.start, one.end), "\n)"]
+    return Pull(filter_of(relation), whole(query), columns, (relation.table.schema, relation.table.name))
 
 
 def qualified(found: Analysis, relation: Relation) -> str:
@@ -78,7 +88,8 @@ def needed(found: Analysis, relation: Relation) -> tuple[str, ...]:
     """Columns whose names the query mentions anywhere, and the primary key; all, where there is a star."""
     assert relation.table is not None
     names = relation.table.names
-    if found.natural or relation.source.alias_columns or relation.number in found.starred:
+    if found.natural or relation.source.alias_columns or relation.number in found.starred or (
+            any(relation is one for _, one in rows_of(found))):
         return names
     mentioned = {name for column, _ in found.columns for name in column.names} | found.using
     mentioned.update(relation.table.primary_key)

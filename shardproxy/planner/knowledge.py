@@ -28,6 +28,13 @@ class Knowledge(Protocol):
     def aggregate(self, expr: Expr) -> bool:
         """Whether a call is one of the server's own aggregates."""
 
+    def reads_columns(self, expr: Expr) -> bool:
+        """Whether a call sees of a row nothing but the names, types and values of its columns."""
+
+    def clock_hole(self, expr: Expr) -> tuple[int, str] | None:
+        """Of a call that gives the time of the transaction or statement: the hole for it (see ``NOW`` in plan.py), and
+        the type that it is cast to; None: it is no such call."""
+
     def clock_literal(self, expr: Expr) -> bool:
         """Whether a constant means the time (``'now'::timestamptz``)."""
 

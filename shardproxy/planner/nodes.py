@@ -80,6 +80,7 @@ class Source:
 
     A table: ``names`` (with qualifiers) stand at ``name_start``..``name_end``. A join: ``join`` is inner, left, right,
     full or cross; ``condition`` its ON, ``using`` its columns (None: no USING), ``natural``.
+    ``command``: where the word TABLE stands, if that is all of the query but the name.
     """
 
     kind: str
@@ -101,6 +102,7 @@ class Source:
     condition: Expr | None = None
     using: tuple[str, ...] | None = None
     natural: bool = False
+    command: tuple[int, int] | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -6,10 +6,12 @@ computes exactly stay exact. An expression that is neither grouped nor aggregate
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .analysis import Analysis, Apart
 from .colocated import meant, rows_home
 from .conditions import bare
-from .edits import Piece, parts
+from .edits import Edit, Piece, edited, parts, whole
 from .nodes import Expr, Item, Select, Sort
 from .output import lookup
 from .plan import Gather, Pull
@@ -20,6 +22,7 @@ from .scopes import Block
 __all__ = ["partial"]
 
 _FLOATS = ("real", "double precision")
+_SPREAD = ("stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop")
 _EXACT = ("smallint", "integer", "bigint", "numeric")
 
 
@@ -31,17 +34,20 @@ def partial(text: str, found: Analysis) -> Gather:
     if select is None or not (root.aggregated or select.distinct) or found.locks or (
             select.grouping or select.distinct == "on"):
         raise Apart("not a plain aggregation")
-    check_pushed(found)
+    clocks = check_pushed(found)
     if not rows_home(found, root).key and rows_home(found, root).key != ():
         raise Apart("no rows of shards")
-    return _Partial(text, found, root, select).plan()
+    begun = (root.query.start, root.query.body_start), (select.from_start, select.rows_end)
+    if not all(any(start <= edit[0] < end for start, end in begun) for edit in clocks):
+        raise Apart("the time within an aggregate")
+    return _Partial(text, found, root, select, clocks).plan()
 
 
 class _Partial:
     """``columns``, ``types``, ``texts``: of what each shard computes."""
 
-    def __init__(self, text: str, found: Analysis, root: Block, select: Select) -> None:
-        self.text, self.found, self.root, self.select = text, found, root, select
+    def __init__(self, text: str, found: Analysis, root: Block, select: Select, clocks: Sequence[Edit] = ()) -> None:
+        self.text, self.found, self.root, self.select, self.clocks = text, found, root, select, clocks
         self.columns: list[str] = []
         self.types: list[str] = []
         self.texts: list[str] = []
@@ -66,15 +72,15 @@ class _Partial:
             final += [" HAVING ", *self._rewritten(self.select.having)]
         final += self._tail()
         query = self.root.query
-        pull = self.text[query.start:query.body_start] + "SELECT " + ", ".join(self.texts)
+        pull = [*edited(self.text, self.clocks, query.start, query.body_start), "SELECT " + ", ".join(self.texts)]
         if self.select.from_start >= 0:
-            pull += " " + self.text[self.select.from_start:self.select.rows_end]
+            pull += [" ", *edited(self.text, self.clocks, self.select.from_start, self.select.rows_end)]
         if grouped:
-            pull += "\nGROUP BY " + ", ".join(str(number + 1) for number in range(len(grouped)))
+            pull.append("\nGROUP BY " + ", ".join(str(number + 1) for number in range(len(grouped))))
         elif not self.texts:
             raise Apart("nothing is aggregated")
-        return Gather((Pull(merged_filter(self.found), pull.encode("utf-8", "surrogateescape"), tuple(self.columns),
-                            types=tuple(self.types)),), parts(final), "each shard aggregates its own rows")
+        rows = Pull(merged_filter(self.found), whole(pull), tuple(self.columns), types=tuple(self.types))
+        return Gather((rows,), parts(final), "each shard aggregates its own rows")
 
     def _grouped(self) -> list[Expr]:
         """What rows are grouped by; without aggregates DISTINCT groups by all that is selected."""
@@ -86,10 +92,10 @@ class _Partial:
 
     # -- what each shard computes
 
-    def _column(self, prefix: str, expr: Expr, wrap: str = "{}", type_name: str = "") -> str:
+    def _column(self, prefix: str, expr: Expr, type_name: str = "") -> str:
         name = f"{prefix}{len(self.columns) + 1}"
         self.types.append(type_name or self._type(expr))
-        self.texts.append(wrap.format(self.text[expr.start:expr.end]))
+        self.texts.append(self.text[expr.start:expr.end])
         self.columns.append(name)
         return name
 
@@ -190,24 +196,42 @@ class _Partial:
             raise Apart("an aggregate that needs the rows")
         if call.distinct and call.name not in ("min", "max") and not self._on_one_shard(call.args[0]):
             raise Apart("DISTINCT values of all shards")
-        name, whole = call.name, "{}"
+        name = call.name
         if name == "count":
-            column = self._column("c", call, whole, "bigint")
+            column = self._column("c", call, "bigint")
             return f"COALESCE(sum({column}), 0)::bigint"
         if name in ("bool_and", "bool_or", "every"):
-            return f"{name}({self._column('b', call, whole, 'boolean')})"
+            return f"{name}({self._column('b', call, 'boolean')})"
         if name in ("min", "max"):
-            return f"{name}({self._column('m', call, whole, self._type(call.args[0]))})"
+            return f"{name}({self._column('m', call, self._type(call.args[0]))})"
         kind = self._type(call.args[0]).split("(")[0]
         if name == "sum" and kind in ("smallint", "integer"):
-            return f"sum({self._column('s', call, whole, 'bigint')})::bigint"
+            return f"sum({self._column('s', call, 'bigint')})::bigint"
         if name == "sum" and kind in ("bigint", "numeric"):
-            return f"sum({self._column('s', call, whole, 'numeric')})"
+            return f"sum({self._column('s', call, 'numeric')})"
         if name == "sum" and kind in _FLOATS:
-            return f"sum({self._column('s', call, whole, kind)})"
+            return f"sum({self._column('s', call, kind)})"
         if name == "avg" and kind in (*_EXACT, *_FLOATS) and not call.distinct:
             return self._average(call, kind)
+        if name in _SPREAD and kind in _EXACT and not call.distinct:
+            return self._deviation(call)
         raise Apart("an aggregate that needs the rows")
+
+    def _deviation(self, call: Expr) -> str:
+        """Variance and standard deviation, digit for digit as the server computes them from its own sums."""
+        arg, tail = call.args[0], self.text[call.args[0].end:call.end]
+        inner = f"CAST({self.text[arg.start:arg.end]} AS numeric)"
+        n, total, squares = (f"v{len(self.columns) + number}" for number in (1, 2, 3))
+        self.columns += [n, total, squares]
+        self.types += ["bigint", "numeric", "numeric"]
+        self.texts += [f"count({inner}{tail}", f"sum({inner}{tail}", f"sum({inner} * {inner}{tail}"]
+        count = f"sum({n})"
+        over = f"{count} * sum({squares}) - sum({total}) * sum({total})"
+        under = f"{count} * {count}" if call.name.endswith("_pop") else f"{count} * ({count} - 1)"
+        variance = f"({over}) / ({under})"
+        result = variance if call.name.startswith("var") else (
+            f"round(sqrt({variance} * 1.000000000000000000000000), scale({variance}))")
+        return f"(CASE WHEN {under} > 0 THEN CASE WHEN {over} <= 0 THEN 0 ELSE {result} END END)"
 
     def _average(self, call: Expr, kind: str) -> str:
         arg, tail = call.args[0], self.text[call.args[0].end:call.end]

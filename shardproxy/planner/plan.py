@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["COORDINATOR", "NOW", "STATEMENT_NOW", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom", "InsertRow",
            "InsertRows", "KeyValue", "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal", "Scatter",
-           "Select", "ShardFilter", "Single", "SortKey", "Value", "Write", "WriteBack", "places_of"]
+           "Select", "ShardFilter", "Single", "SortKey", "Value", "Write", "WriteBack", "places_of", "settled"]
 
 Place = str
 COORDINATOR: Place = ""
@@ -25,6 +25,13 @@ Parts = tuple[bytes | int, ...]
 value for all servers."""
 
 NOW, STATEMENT_NOW = -1, -2
+
+
+def settled(text: bytes | Parts) -> bytes:
+    """A text whose holes were filled."""
+    if not isinstance(text, bytes):
+        raise ValueError("the holes of a text are not filled")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +109,12 @@ class Scatter:
     ``order`` empty: shard after shard or as they come. ``hidden``: trailing columns that the client does not see.
     ``limit``, ``offset``: applied after the merge. ``folds``: one row per shard becomes one row, column by column.
     ``otherwise``: the same by gathering, for cursors and where the types turn out not to be comparable.
-    ``serial``: one shard after the other, stopping at the limit (FOR UPDATE SKIP LOCKED LIMIT).
+    ``serial``: one shard after the other, stopping at the limit (FOR UPDATE SKIP LOCKED LIMIT). The holes of ``text``
+    are clocks.
     """
 
     filter: ShardFilter
-    text: bytes
+    text: bytes | Parts
     order: tuple[SortKey, ...] = ()
     hidden: int = 0
     limit: Value | None = None
@@ -121,13 +129,13 @@ class Scatter:
 class Pull:
     """Rows that go to a temporary table of the coordinator.
 
-    ``text``: SELECT that each shard of ``filter`` runs. ``like``: (schema, name) of the shell whose column types,
-    collations and primary key the temporary table gets for ``columns``; None: a computed row, whose columns are
-    ``columns`` with the types in ``types`` (SQL text). ``one``: one copy suffices (a reference table).
+    ``text``: SELECT that each shard of ``filter`` runs; its holes are clocks. ``like``: (schema, name) of the shell
+    whose column types, collations and primary key the temporary table gets for ``columns``; None: a computed row, whose
+    columns are ``columns`` with the types in ``types`` (SQL text). ``one``: one copy suffices (a reference table).
     """
 
     filter: ShardFilter
-    text: bytes
+    text: bytes | Parts
     columns: tuple[str, ...]
     like: tuple[str, str] | None = None
     types: tuple[str, ...] = ()
@@ -150,9 +158,9 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """A query over sharded tables. If ``whole`` (not None) comes down to one shard, it runs there whole; else ``spread``
-    is carried out. ``text``: what runs on one shard, if it is not the text that came: views are on the coordinator only.
-    ``locks``: it locks rows, so it is a write of no tables."""
+    """A query over sharded tables. If ``whole`` (not None) comes down to one shard, it runs there whole; else
+    ``spread`` is carried out. ``text``: what runs on one shard, if it is not the text that came: views are on the
+    coordinator only. ``locks``: it locks rows, so it is a write of no tables."""
 
     whole: ShardFilter | None
     spread: Scatter | Gather | Refusal
@@ -274,8 +282,8 @@ class CopyIn:
 @dataclass(frozen=True, slots=True)
 class CopyOut:
     """COPY ... TO STDOUT: what the shards of ``filter`` give is concatenated, one header and one trailer kept.
-    ``text``: for the first shard; ``rest``: for the others. ``query``: it is gathered instead, and is a COPY itself, and
-    ``text`` what the one shard of ``filter`` runs if not the text that came."""
+    ``text``: for the first shard; ``rest``: for the others. ``query``: it is gathered instead, and is a COPY itself;
+    ``text``: what the one shard of ``filter`` runs then, if not the text that came."""
 
     filter: ShardFilter | None
     text: bytes

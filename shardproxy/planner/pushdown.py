@@ -6,6 +6,8 @@ relation itself is read, no outer join stands between, and it means the same on 
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from .analysis import Analysis
 from .nodes import Expr, walk
 from .safety import moves
@@ -14,10 +16,11 @@ from .scopes import Relation, Scope
 __all__ = ["conditions_of", "only_about"]
 
 
-def conditions_of(found: Analysis, relation: Relation) -> list[Expr]:
-    """Conjuncts about this relation alone."""
+def conditions_of(found: Analysis, relation: Relation, clocks: Container[int] = ()) -> list[Expr]:
+    """Conjuncts about this relation alone. ``clocks``: holes for the time that may be in them."""
     return [one for one, scope, context in found.conditions
-            if context is relation.context and only_about(found, one, scope, relation) and moves(found, one)]
+            if context is relation.context and only_about(found, one, scope, relation) and (
+                moves(found, one, clocks))]
 
 
 def only_about(found: Analysis, expr: Expr, scope: Scope, relation: Relation) -> bool:

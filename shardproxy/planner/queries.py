@@ -86,11 +86,19 @@ def _first(text: str, found: Analysis) -> Scatter | Gather:
         except Apart as reason:
             why = why or str(reason)
             continue
-        return plan if found.locks else replace(plan, otherwise=gather(text, found, plan.why))
+        return plan if found.locks else replace(plan, otherwise=_gathered(text, found, plan.why))
     try:
         return partial(text, found)
     except Apart:
         return gather(text, found, why)
+
+
+def _gathered(text: str, found: Analysis, why: str) -> Gather | None:
+    """The same by gathering, if that may be."""
+    try:
+        return gather(text, found, why)
+    except Unplannable:
+        return None
 
 
 def _mentions_shards(text: str, layout: Layout, tables: Tables) -> bool:

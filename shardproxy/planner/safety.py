@@ -5,12 +5,13 @@ Invariant: what is not known to give the same answer elsewhere is not moved ther
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from .analysis import Analysis, Apart, Unplannable
+from .edits import Edit
 from .nodes import Expr, walk
 
-__all__ = ["check_pushed", "check_spread", "function_kind", "moves", "unproved"]
+__all__ = ["check_pushed", "check_spread", "clock_edits", "function_kind", "moves", "unproved"]
 
 _SYSTEM_COLUMNS = frozenset(("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"))
 
@@ -27,12 +28,30 @@ def function_kind(found: Analysis, call: Expr) -> str:
     return "immutable"
 
 
-def moves(found: Analysis, expr: Expr) -> bool:
-    """Whether an expression gives on a shard what it gives on the coordinator, each time and for all shards."""
-    return all(_may_move(found, part, ("immutable", "stable")) for part in walk(expr))
+def moves(found: Analysis, expr: Expr, clocks: Container[int] = ()) -> bool:
+    """Whether an expression gives on a shard what it gives on the coordinator, each time and for all shards.
+
+    ``clocks``: holes (see ``NOW`` in plan.py) that may stand for the time."""
+    return all(_may_move(found, part, ("immutable", "stable")) or _hole(found, part) in clocks for part in walk(expr))
 
 
+def clock_edits(found: Analysis, exprs: Iterable[Expr]) -> list[Edit]:
+    """Puts holes in the place of what tells the time in these expressions, not in queries within them."""
+    edits: list[Edit] = []
+    for expr in exprs:
+        for part in walk(expr):
+            hole = found.knowledge.clock_hole(part) if part.kind == "call" else None
+            if hole is not None:
+                edits.append((part.start, part.end, ("(", hole[0], f"::{hole[1]})")))
+    return edits
 
+
+def _hole(found: Analysis, part: Expr) -> int:
+    """The hole for a call that tells the time; 0: it is none."""
+    if part.kind != "call" or function_kind(found, part) != "clock":
+        return 0
+    hole = found.knowledge.clock_hole(part)
+    return 0 if hole is None else hole[0]
 
 def _may_move(found: Analysis, part: Expr, kinds: Container[str]) -> bool:
     if part.kind == "call":
@@ -50,17 +69,25 @@ def unproved(found: Analysis) -> Iterator[str]:
                 yield call.name
 
 
-def check_pushed(found: Analysis) -> None:
-    """Raises ``Apart`` if something in the query may not be evaluated on several shards."""
+def check_pushed(found: Analysis) -> list[Edit]:
+    """Raises ``Apart`` if something in the query may not be evaluated on several shards.
+
+    Gives the edits that put one time for all of them into its conditions."""
     root = found.root
     random = {id(part) for item in root.select.items for part in walk(item.expr)} if (
         root is not None and root.select is not None) else set()
+    conditions = [one for one, _, _ in found.conditions]
+    timed = {id(part) for one in conditions for part in walk(one)}
+    clocks = False
     for expr in found.expressions:
         for part in walk(expr):
             if part.kind == "call" and function_kind(found, part) == "volatile" and id(part) in random:
                 continue
-            if not _may_move(found, part, ("immutable", "stable")):
+            if id(part) in timed and _hole(found, part):
+                clocks = True
+            elif not _may_move(found, part, ("immutable", "stable")):
                 raise Apart(f"{part.name or 'a constant'} has its meaning on one server")
+    return clock_edits(found, conditions) if clocks else []
 
 
 def check_spread(found: Analysis) -> None:
@@ -73,15 +100,9 @@ def check_spread(found: Analysis) -> None:
             raise Unplannable("ONLY on a sharded table over several shards")
         if relation.source.sampled:
             raise Unplannable("TABLESAMPLE on a sharded table over several shards")
-    names = {relation.alias for relation in found.sharded}
     for column, scope in found.columns:
         if column.name in _SYSTEM_COLUMNS and scope.resolve(column.names) is None:
             raise Unplannable(f"{column.name} over several shards")
-        if column.name in names and scope.resolve(column.names) is None:
-            meant = scope.relation(column.names)
-            if meant is not None and meant.sharded:
-                raise Unplannable("a whole row of a sharded table as a value over several shards",
-                                  "Name its columns.")
     types = {relation.table.name for relation in found.sharded if relation.table is not None}
     for cast in found.casts:
         if cast.name.removesuffix("[]").split(".")[-1] in types:

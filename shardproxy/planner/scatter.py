@@ -8,7 +8,7 @@ from __future__ import annotations
 from .analysis import Analysis, Apart
 from .colocated import home, rows_home
 from .conditions import bare
-from .edits import Edit, edited
+from .edits import Edit, edited, whole
 from .keys import filter_of
 from .nodes import Expr, Query, Sort
 from .output import column_of, output_index, sort_type
@@ -25,20 +25,18 @@ def scatter(text: str, found: Analysis) -> Scatter:
     """The plan, or ``Apart``."""
     root = found.root
     assert root is not None
-    check_pushed(found)
+    edits = check_pushed(found)
     if home(found, root, top=True).key is None:
         raise Apart("no rows of shards")
     query = root.query
     if query.ties:
         raise Apart("WITH TIES needs the rows of all shards")
-    edits: list[Edit] = []
     keys, hidden = _order(text, found, root, edits)
     limit, offset = _limits(query, edits)
     serial = found.locks and (limit is not None or offset is not None) and not keys
     if found.skip_locked and limit is not None and keys:
         raise Apart("SKIP LOCKED with ORDER BY and LIMIT would lock rows that are not returned")
-    pushed = "".join(str(piece) for piece in edited(text, edits))
-    return Scatter(merged_filter(found), pushed.encode("utf-8", "surrogateescape"), keys, hidden, limit, offset,
+    return Scatter(merged_filter(found), whole(edited(text, edits)), keys, hidden, limit, offset,
                    serial=serial, why="all rows that belong together are on one shard")
 
 
@@ -93,7 +91,7 @@ def _hide(text: str, found: Analysis, root: Block, sort: Sort, added: list[str])
     if root.outputs is None:
         raise Apart("the number of columns is not known")
     inner = bare(sort.expr)
-    if root.select.distinct or inner.kind == "const":
+    if root.select.distinct or inner.kind == "const" or any(one.command for one in root.select.sources):
         raise Apart("ORDER BY something that is not selected")
     if sort.expr.kind == "column" and root.scope.resolve(sort.expr.names) is None:
         raise Apart("ORDER BY a name that is not clear")
@@ -169,7 +167,7 @@ def folded(text: str, found: Analysis) -> Scatter:
     root = found.root
     assert root is not None
     select = root.select
-    check_pushed(found)
+    clocks = check_pushed(found)
     if select is None or select.grouped or select.having is not None or select.distinct or root.windows or (
             root.query.order or root.query.limit is not None or root.query.offset is not None):
         raise Apart("not one plain row")
@@ -179,7 +177,7 @@ def folded(text: str, found: Analysis) -> Scatter:
     folds = tuple(_fold(found, root, item.expr) for item in select.items)
     if not folds:
         raise Apart("nothing is selected")
-    return Scatter(merged_filter(found), text.encode("utf-8", "surrogateescape"), folds=folds,
+    return Scatter(merged_filter(found), whole(edited(text, clocks)), folds=folds,
                    why="one row of each shard becomes one")
 
 

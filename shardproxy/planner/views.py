@@ -12,6 +12,7 @@ from shardproxy.topology.layout import Layout
 
 from .analysis import Unplannable, layout_of
 from .edits import Edit, edited
+from .gather import command_edit
 from .knowledge import Knowledge
 from .nodes import Expr, Query, Select, SetOp, Source, Values, walk
 
@@ -28,7 +29,7 @@ def expand(text: str, query: Query, layout: Layout, tables: Tables, search_path:
         for source, hidden in tables_in(query):
             view = _view(source, hidden, tables, search_path)
             if view is not None and _reads_shards(view, layout, tables, knowledge, 0):
-                edits.append(_edit(source, view, knowledge))
+                edits += _edits(source, view, knowledge)
         if not edits:
             return text, query
         text = "".join(str(piece) for piece in edited(text, edits))
@@ -68,12 +69,12 @@ def _reads_shards(view: Table, layout: Layout, tables: Tables, knowledge: Knowle
     return False
 
 
-def _edit(source: Source, view: Table, knowledge: Knowledge) -> Edit:
+def _edits(source: Source, view: Table, knowledge: Knowledge) -> list[Edit]:
     if source.only or source.sampled:
         raise Unplannable("ONLY or TABLESAMPLE on a view over sharded tables")
     alias = "" if source.alias is not None else " AS " + knowledge.quote(view.name)
     definition = view.definition.rstrip().rstrip(";")
-    return source.name_start, source.name_end, (f" ({definition}\n){alias}",)
+    return [*command_edit(source), (source.name_start, source.name_end, (f" ({definition}\n){alias}",))]
 
 
 def tables_in(query: Query, hidden: frozenset[str] = frozenset()) -> Iterator[tuple[Source, frozenset[str]]]:

@@ -28,7 +28,7 @@ HINT = "Run it in a transaction that may write, or outside one."
 async def inlined(staging: Staging, plan: Gather) -> bytes:
     """The plan's text with its rows."""
     start, recursive = _start(plan)
-    rows = await _rows(staging, plan.pulls)
+    rows = await _rows(staging, await staging.timed(plan.pulls))
     names = {number: f"shardproxy_g{number}".encode() for number in range(len(plan.pulls))}
     tables = b", ".join(names[number] + b"(" + ", ".join(map(quote_ident, pull.columns)).encode() + b") AS ("
                         + _table(staging, pull, rows[number]) + b")" for number, pull in enumerate(plan.pulls))

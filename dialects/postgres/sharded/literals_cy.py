@@ -14,6 +14,13 @@ def name_char(c):
     return (97 <= c <= 122) or (65 <= c <= 90) or (48 <= c <= 57) or c == 95 or c == 36 or c >= 128
 
 
+def goes_on(p, i, n):
+    """Whether a literal may go on behind its end: PostgreSQL joins what only lines and comments part."""
+    while i < n and (p[i] == 32 or 9 <= p[i] <= 13):
+        i += 1
+    return i < n and (p[i] == 39 or (p[i] == 45 and i + 1 < n and p[i + 1] == 45))
+
+
 def nth_literal(sql, wanted):
     """The value of the literal of that number (from 0) in text format; None: not a plain integer or string."""
     i: cython.Py_ssize_t = 0
@@ -33,6 +40,8 @@ def nth_literal(sql, wanted):
                     return None
                 i += 1
             if i >= n or (i + 1 < n and p[i + 1] == 39):
+                return None
+            if goes_on(p, i + 1, n):
                 return None
             if found == wanted:
                 return sql[start:i]

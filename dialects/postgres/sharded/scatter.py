@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from shardproxy.dialects.postgres import wire
-from shardproxy.planner.plan import Fold, Scatter
+from shardproxy.planner.plan import Fold, Scatter, settled
 
 from .columns import BINARY_IS_LOCAL, FIRST_USER_OID, ColumnDescription, agreed, read_columns, write_columns
 from .described import describe
@@ -28,6 +29,7 @@ from .merge_cy import Merger, count_rows
 from .output import Output
 from .reading import AnyOrder, stop, watched
 from .statement import Statement
+from .writing import clocks_of, fill
 
 __all__ = ["run_scatter", "scatter"]
 
@@ -59,6 +61,8 @@ async def scatter(tx: Any, plan: Scatter, shards: Sequence[str], statement: Stat
     if max_fanout and len(places) > max_fanout:
         raise refused(f"the statement would run on {len(places)} shards, more than max_fanout = {max_fanout}",
                       "Name the sharding key in the WHERE clause, or raise max_fanout.", "54000")
+    if not isinstance(plan.text, bytes):
+        plan = replace(plan, text=fill(plan.text, await clocks_of(tx, places[0], [plan.text])))
     work = _Scattered(tx, plan, statement, out)
     if plan.serial:
         await work.one_by_one(places)
@@ -87,7 +91,7 @@ class _Scattered:
         replies: list[Rows] = []
         try:
             for leg in legs:
-                replies.append(leg.rows(self.plan.text, self.statement.bind, formats))
+                replies.append(leg.rows(settled(self.plan.text), self.statement.bind, formats))
             await watched(self._read(places, replies), replies)
         except BaseException as error:
             await stop(legs[:len(replies)], replies, gently=isinstance(error, CannotMerge))
@@ -110,7 +114,7 @@ class _Scattered:
                 return
             leg: Leg = await self.tx.leg(place)
             wanted = 0 if self.left < 0 else self.left + self.skip
-            rows = _limited(leg, self.plan.text, self.statement.bind, self._formats(), wanted)
+            rows = _limited(leg, settled(self.plan.text), self.statement.bind, self._formats(), wanted)
             try:
                 described = await rows.described()
                 if not self.columns:

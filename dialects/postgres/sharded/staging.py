@@ -14,12 +14,12 @@ import itertools
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shardproxy.catalog.tables import Column
 from shardproxy.dialects.postgres.wire import quote_ident
-from shardproxy.planner.plan import Pull
+from shardproxy.planner.plan import Pull, settled
 
 from .columns import BINARY_IS_LOCAL, FIRST_USER_OID, agreed
 from .errors import PgError, refused
@@ -27,6 +27,7 @@ from .legs import Leg, Rows
 from .merge_cy import count_rows, lines, tuples
 from .reading import AnyOrder, stop, together, watched
 from .statement import Statement
+from .writing import clocks_at, fill
 
 __all__ = ["Bounds", "Staged", "Staging"]
 
@@ -77,8 +78,19 @@ class Staging:
         self.tx, self.leg, self.statement, self.bounds, self.key = tx, leg, statement, bounds, key
         self.tables: list[Staged] = []
 
+    async def timed(self, pulls: Sequence[Pull]) -> list[Pull]:
+        """With the time of the coordinator's transaction in their texts."""
+        texts = [pull.text for pull in pulls if not isinstance(pull.text, bytes)]
+        if not texts:
+            return list(pulls)
+        wanted = sorted({part for text in texts for part in text if isinstance(part, int)})
+        clocks = await clocks_at(self.leg, wanted)
+        return [pull if isinstance(pull.text, bytes) else replace(pull, text=fill(pull.text, clocks))
+                for pull in pulls]
+
     async def pull(self, pulls: Sequence[Pull]) -> list[Staged]:
         """One table for each pull, in order."""
+        pulls = await self.timed(pulls)
         places = [self.places_of(pull) for pull in pulls]
         again = len({one for group in places for one in group}) < sum(map(len, places))
         if not again or any(pull.lock for pull in pulls):       # locked rows are the newest, whatever the snapshot
@@ -127,9 +139,9 @@ class Staging:
     def branch(number: int, pull: Pull, columns: Sequence[str]) -> bytes:
         """A pull as text cells behind its number, as wide as the widest."""
         own = columns[:len(pull.columns)]
-        cells = [f"q.{column}::text" for column in own] + ["NULL::text"] * (len(columns) - len(own))
+        cells = [f"{f'q.{column}' if column in own else 'NULL'}::text AS {column}" for column in columns]
         head = f"SELECT {number}, {', '.join(cells)} FROM (".encode()
-        return head + pull.text + f") AS q({', '.join(own)})".encode()
+        return head + settled(pull.text) + f") AS q({', '.join(own)})".encode()
 
     def types_of(self, pull: Pull) -> list[str]:
         """SQL names of the types of a pull's columns."""
@@ -178,7 +190,7 @@ class Staging:
         before = self.bounds.rows
         try:
             for leg in legs:
-                text = pull.text if texts is None else texts[leg.place]
+                text = settled(pull.text) if texts is None else texts[leg.place]
                 replies.append(leg.rows(text, self.statement.bind, (1,) if binary else ()))
             await self._create(name, pull)
             if replies:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from .transaction import Transaction
 
-__all__ = ["Clocks", "Teller", "count_of", "deliver", "fill", "foreign_text", "key_oids", "literal", "tag_of",
-           "without_tables", "writers"]
+__all__ = ["Clocks", "Teller", "clocks_at", "clocks_of", "count_of", "deliver", "fill", "foreign_text", "key_oids",
+           "literal", "tag_of", "without_tables", "writers"]
 
 _UTC = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
 _CLOCKS = {NOW: "now()", STATEMENT_NOW: "statement_timestamp()"}
@@ -49,7 +49,11 @@ async def clocks_of(tx: Transaction, place: str, texts: Sequence[Parts]) -> Cloc
     wanted = sorted({part for text in texts for part in text if isinstance(part, int) and part in _CLOCKS})
     if not wanted:
         return {}
-    leg = await tx.leg("" if tx.in_block else place)
+    return await clocks_at(await tx.leg("" if tx.in_block else place), wanted)
+
+
+async def clocks_at(leg: Leg, wanted: Sequence[int]) -> Clocks:
+    """The clocks of one server."""
     rows = await leg.run("SELECT " + ", ".join(_UTC.format(_CLOCKS[clock]) for clock in wanted))
     return {clock: b"'" + (cell or b"") + b"'::timestamptz" for clock, cell in zip(wanted, rows[0], strict=True)}
 

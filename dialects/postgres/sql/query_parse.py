@@ -135,8 +135,18 @@ class QueryParser(ExpressionParser):
             return self._wrap(inner, start)
         if self.word("values"):
             return self._wrap(self._values(start), start)
+        if self.word("table"):
+            return self._wrap(self._table_command(start), start)
         self.need("select")
         return self._wrap(self._select(start), start)
+
+    def _table_command(self, start: int) -> Select:
+        """``TABLE name``: as SELECT * FROM name."""
+        word_end = self.last_end
+        source = self._name_of_table()
+        source.command = (start, word_end)
+        item = Item(Expr("star", word_end, word_end, "*"), None, word_end, word_end)
+        return Select(start, source.end, [item], word_end, word_end, source.start, source.end, sources=[source])
 
     def _values(self, start: int) -> Values:
         rows: list[list[Expr]] = []
@@ -423,6 +433,18 @@ class QueryParser(ExpressionParser):
                 self.expression()
                 self.need(")")
             found.end = self.last_end
+        return found
+
+    def _name_of_table(self) -> Source:
+        start, only = self.token.start, self.word("only")
+        inside = only and self.op("(")
+        name_start, names = self.token.start, self._any_name()
+        found = Source("table", start, self.last_end, tuple(names), name_start, self.last_end, only=only)
+        if inside:
+            self.need(")")
+        elif self.op("*"):
+            found.name_end = self.last_end
+        found.end = self.last_end
         return found
 
     def _has_alias(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from shardproxy.catalog.tables import Column
 from shardproxy.planner.nodes import Expr, Query, Select
+from shardproxy.planner.plan import NOW, STATEMENT_NOW
 
 from . import builtins
 from .expression_types import OIDS, type_of
@@ -46,6 +47,9 @@ _TYPE_NAMES = {"int": "int4", "integer": "int4", "bigint": "int8", "smallint": "
 
 _CLOCK = _set("""now transaction_timestamp statement_timestamp age current_date current_time current_timestamp localtime
     localtimestamp""")
+_OF_ROWS = _set("to_json to_jsonb row_to_json json_agg jsonb_agg count")
+_CLOCK_TYPES = {"current_timestamp": "timestamptz", "current_date": "date", "current_time": "timetz",
+                "localtime": "time", "localtimestamp": "timestamp"}
 _CLOCK_WORDS = frozenset(("now", "today", "tomorrow", "yesterday"))
 _SEQUENCE = _set("nextval currval lastval setval pg_sequence_last_value")
 _VOLATILE = _set("""random random_normal gen_random_uuid uuidv4 uuidv7 clock_timestamp timeofday""")
@@ -103,6 +107,19 @@ class PostgresKnowledge:
         """Whether a call is an aggregate (or a hypothetical-set function, which needs WITHIN GROUP)."""
         return expr.kind == "call" and expr.name in _AGGREGATES and (
             len(expr.names) == 1 or expr.names[:-1] == ("pg_catalog",))
+
+    def reads_columns(self, expr: Expr) -> bool:
+        """Conversion to JSON, and counting."""
+        return expr.name in _OF_ROWS and expr.names[:-1] in ((), ("pg_catalog",)) and not expr.distinct
+
+    def clock_hole(self, expr: Expr) -> tuple[int, str] | None:
+        """``now()`` and its like, ``current_date`` and the like without a precision."""
+        if expr.args or expr.names[:-1] not in ((), ("pg_catalog",)):
+            return None
+        if expr.name in _CLOCK_TYPES and expr.end - expr.start == len(expr.name):
+            return NOW, _CLOCK_TYPES[expr.name]
+        hole = {"now": NOW, "transaction_timestamp": NOW, "statement_timestamp": STATEMENT_NOW}.get(expr.name)
+        return None if hole is None else (hole, "timestamptz")
 
     def clock_literal(self, expr: Expr) -> bool:
         """``'now'``, ``'today'`` and the like, whatever type they will get."""

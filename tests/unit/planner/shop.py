@@ -9,7 +9,7 @@ import pglast
 
 from shardproxy.catalog.tables import Column, Function, Table, Tables
 from shardproxy.dialects.postgres.sql.sharding import KNOWLEDGE
-from shardproxy.planner.plan import Gather, Plan, Scatter, Select, Single
+from shardproxy.planner.plan import Gather, Parts, Plan, Scatter, Select, Single
 from shardproxy.planner.queries import plan_query
 from shardproxy.topology.layout import KeyspaceLayout, Layout, TableLayout
 
@@ -80,11 +80,16 @@ def texts(found: Plan) -> Iterator[str]:
         return
     for spread in (found.spread, getattr(found.spread, "otherwise", None)):
         if isinstance(spread, Scatter):
-            yield spread.text.decode()
+            yield _with_clocks(spread.text)
         elif isinstance(spread, Gather):
             yield "".join(f"hole_{part}" if isinstance(part, int) else part.decode() for part in spread.text)
             for pull in spread.pulls:
-                yield pull.text.decode()
+                yield _with_clocks(pull.text)
+
+
+def _with_clocks(text: bytes | Parts) -> str:
+    pieces = (text,) if isinstance(text, bytes) else text
+    return "".join("now()" if isinstance(piece, int) else piece.decode() for piece in pieces)
 
 
 def targets(text: str) -> list[str | None]:

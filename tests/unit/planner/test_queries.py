@@ -5,7 +5,7 @@ from __future__ import annotations
 import pglast
 import pytest
 
-from shardproxy.planner.plan import Gather, Refusal, Scatter, Select, Single, Value
+from shardproxy.planner.plan import NOW, Gather, Refusal, Scatter, Select, Single, Value, settled
 from tests.unit.planner.shop import keys, plan, targets, texts, tier
 from tests.unit.planner.tpch import LAYOUT, QUERIES, TABLES
 
@@ -79,7 +79,7 @@ TIERS = [
     ("select note, array_agg(id) from orders group by note", "gather"),
     ("select note, count(*) from orders group by rollup (note)", "gather"),
     ("select median(total) from orders", "gather"),
-    ("select stddev(total) from orders", "gather"),
+    ("select stddev(total) from orders", "partial"),
     ("select max(name) from customers", "partial"),
     # order
     ("select * from orders order by total desc, id limit 5 offset 2", "scatter"),
@@ -103,8 +103,8 @@ TIERS = [
     # what has no meaning over shards
     ("select ctid from orders", "refused"),
     ("select tableoid::regclass from orders", "refused"),
-    ("select o from orders o", "refused"),
-    ("select row_to_json(o) from orders o", "refused"),
+    ("select o from orders o", "scatter"),
+    ("select row_to_json(o) from orders o", "scatter"),
     ("select x::orders from local x, orders", "refused"),
     # locks
     ("select * from orders for update", "scatter"),
@@ -134,7 +134,7 @@ def test_texts_are_sql_with_the_same_columns(text: str) -> None:
     names = targets(text)
     for spread in (found.spread, getattr(found.spread, "otherwise", None)):
         if isinstance(spread, Scatter):
-            made = targets(spread.text.decode())
+            made = targets(settled(spread.text).decode())
             assert (made[:-spread.hidden] if spread.hidden else made) == names
         elif isinstance(spread, Gather):
             made = targets(next(one for one in texts(Select(None, spread))))
@@ -219,7 +219,7 @@ def spread_of(text: str) -> Scatter | Gather | Refusal:
 def test_limit_and_hidden_columns() -> None:
     found = spread_of("select note from orders order by total desc nulls last limit $1 offset $2 -- é")
     assert isinstance(found, Scatter)
-    assert found.text.decode() == (
+    assert settled(found.text).decode() == (
         "select note, total from orders order by total desc nulls last LIMIT ($1)::bigint + ($2)::bigint -- é")
     assert (found.hidden, found.limit, found.offset) == (1, Value(1), Value(2))
     assert [(key.column, key.type_oid, key.descending, key.nulls_first) for key in found.order] == [
@@ -243,8 +243,8 @@ def test_gather_pulls_what_it_needs() -> None:
     assert isinstance(found, Gather)
     (pull,) = found.pulls
     assert pull.columns == ("id", "total", "note", "at")
-    assert pull.text.decode() == ("SELECT id, total, note, at FROM public.orders WHERE (total > 5\n)"
-                                  " AND ('é' <> note\n)")
+    assert pull.text == (b"SELECT id, total, note, at FROM public.orders WHERE (total > 5\n) AND (orders.at < (", NOW,
+                         "::timestamptz)\n) AND ('é' <> note\n)".encode())
     text = "".join("t" if isinstance(part, int) else part.decode() for part in found.text)
     assert text == ("select orders.note from  t AS orders join local on a = orders.id "
                     "where total > 5 and orders.at < now() and 'é' <> note")
@@ -255,8 +255,8 @@ def test_gather_does_not_push_through_outer_joins() -> None:
                       "and c.country = 1 where c.id is null and o.total > 1")
     assert isinstance(found, Gather)
     orders, customers = found.pulls
-    assert b"WHERE (o.total > 1\n)" in orders.text
-    assert customers.text.endswith(b"WHERE (c.country = 1\n)")
+    assert b"WHERE (o.total > 1\n)" in settled(orders.text)
+    assert settled(customers.text).endswith(b"WHERE (c.country = 1\n)")
 
 
 def test_partial_aggregates_keep_names() -> None:
