@@ -43,6 +43,9 @@ class Serves(Protocol):
     def new_session(self, link: Any, database: Any, user: str, server_user: str, registry: Any) -> Any:
         """The slow path of one client."""
 
+    def held(self, database: Any, tables: Any) -> Any:
+        """What tells which statements touch these tables, (schema, name), of a database of the worker."""
+
     async def connect(self, pump: Any, address: Any, user: str, database: str, credential: Any, tls: Any) -> Any:
         """A server connection. Raises ServerError or OSError."""
 

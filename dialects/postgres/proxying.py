@@ -76,6 +76,12 @@ class Proxying:
         link.session = Session(link, database, user, server_user, EMPTY, registry)
         return link.session
 
+    def held(self, database: Any, tables: Any) -> Any:
+        """What of a database's statements touches these tables, which are held."""
+        from .sharded.holding import Held
+
+        return Held(database, tables)
+
     async def connect(self, pump: Any, address: Any, user: str, database: str, credential: Any, tls: Any) -> Any:
         """A server connection; see ``connect.connect``."""
         from .connect import connect

@@ -31,6 +31,7 @@ from .sql_error import raising
 __all__ = ["PgSession"]
 
 ADOPT_ATTEMPTS = 3
+OUTSIDE = ord("I")
 NO_SEQUENCE = b"currval and lastval are not defined in this session"
 """A name that no statement has: what the server says of it tells the client what is wrong."""
 
@@ -91,6 +92,32 @@ class PgSession:
                 return pool
         link.write_pool = self.database.write_pool(self)
         return link.write_pool
+
+    def where(self, batch: bytes) -> int:
+        """The database is sharded by now (``link.sharded``), and was not when the client came: once outside a block, so
+        is the session. 0: the batch in hand goes through the relay."""
+        link, server = self.link, self.link.server
+        if server is not None:
+            if server.status != OUTSIDE:
+                return 0
+            if server.pins is None and not link.session_mode:
+                server.holding = False
+                link.unlink(server)
+                link.in_block = False
+            elif not server.on_primary:
+                return 0
+        from .sharded.session import ShardedSession
+
+        self.__class__ = ShardedSession
+        session: Any = self
+        session.become_sharded()
+        return int(session.where(batch))
+
+    def quiet(self, held: Any) -> bool:
+        """Whether nothing is under way that may touch tables that are held."""
+        server = self.link.server
+        return server is None or (server.status == OUTSIDE and not (
+            server.awaiting or server.open_cycle or server.copying_in or self.link.body))
 
     def cancel_running(self) -> bool:
         """A cancel request: whether the session itself had something running that it stopped."""

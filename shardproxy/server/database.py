@@ -18,6 +18,7 @@ from shardproxy.errors import ConfigError, ServerError
 from shardproxy.log import get_logger
 from shardproxy.pool.counters_cy import Counters
 from shardproxy.pool.pool_cy import Pool
+from shardproxy.server.holds import Holds
 from shardproxy.server.replicas import Replicas
 from shardproxy.topology.layout import Layout
 from shardproxy.topology.view import DOWN, FENCED, DatabaseView, ServerView
@@ -61,6 +62,7 @@ class DatabaseRuntime:
         self.shards: dict[str, DatabaseRuntime] = {}  # by keyspace/shard
         self.parent: DatabaseRuntime | None = None  # of a shard: the database that clients ask for
         self.sharding: Any = None  # the dialect's plans for what is sharded
+        self.holds = Holds(self)
         self.unexplained: list[Any] = []  # sessions whose statement waits for the facts of a database just met
         self.enabled = True
         self.router = dialect.new_router(view.index)
@@ -95,6 +97,13 @@ class DatabaseRuntime:
     @property
     def has_replicas(self) -> bool:
         return bool(self.view.replicas)
+
+    def lay_out(self, layout: Layout | None) -> None:
+        """What is sharded is known, or another by now. Sessions that came before take part from their next batch on."""
+        self.layout = layout
+        if layout is not None:
+            for session in self.sessions:
+                session.link.sharded = session.link.sharded or 1
 
     def set_view(self, view: DatabaseView) -> None:
         """The topology changed: routes of sessions are looked up anew, and who waits is served."""

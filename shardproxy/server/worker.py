@@ -83,6 +83,7 @@ class Worker(Operations):
         self._layouts: dict[str, Layout] = {}
         self._disabled: set[str] = set()
         self._paused: set[str | None] = set()
+        self._held: dict[str, Any] = {}
         self._tls_loaded = False
         self._turning_away = 0
         self._numbers = 0
@@ -285,6 +286,7 @@ class Worker(Operations):
             runtime.paused = name in self._paused or None in self._paused
             self.databases[name] = runtime
             runtime.layout = self._layouts.get(name) if entry.sharded else None
+            self.hold_again(runtime)
             sync_shards(self, runtime)
             if name in self._facts:
                 self._route_by(runtime, *self._facts[name])
@@ -462,7 +464,7 @@ class Worker(Operations):
             if entry is not None:
                 database.configure(entry, self.config)
                 if database.parent is None:
-                    database.layout = self._layouts.get(name) if entry.sharded else None
+                    database.lay_out(self._layouts.get(name) if entry.sharded else None)
 
     def _load_client_tls(self) -> None:
         from shardproxy.tls import Holder, load_client_tls
@@ -493,7 +495,7 @@ class Worker(Operations):
     async def layout(self, database: str, layout: Mapping[str, Any]) -> None:
         self._layouts[database] = Layout.from_json(layout)
         if database in self.databases:
-            self.databases[database].layout = self._layouts[database]
+            self.databases[database].lay_out(self._layouts[database])
 
     async def facts(self, database: str, facts: Mapping[str, Any], epoch: int) -> None:
         self._facts[database] = (facts, epoch)

@@ -11,7 +11,7 @@ clients, and calls ``ready``. At end of file on the control channel a worker exi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from shardproxy.server.control import Handler
@@ -58,6 +58,15 @@ class WorkerApi(Protocol):
 
     async def resume(self, database: str | None) -> None:
         """End pause."""
+
+    async def hold_tables(self, database: str, transfer: str, tables: Sequence[Sequence[str]], seconds: float) -> bool:
+        """Let what touches these tables wait. Answers when nothing is under way on them; False: not within `seconds`.
+
+        They stay held until release_tables, or, should that never come, some seconds later.
+        """
+
+    async def release_tables(self, database: str, transfer: str) -> None:
+        """End hold_tables."""
 
     async def enable(self, database: str, enabled: bool) -> None:
         """Refuse (57P03) or allow new clients of a database."""

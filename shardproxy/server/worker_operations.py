@@ -7,6 +7,7 @@ they are released, never under a client.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from shardproxy.server.accept import Acceptor
@@ -28,6 +29,7 @@ class Operations(TransactionOperations):
     stopped: asyncio.Event
     _disabled: set[str]
     _paused: set[str | None]
+    _held: dict[str, dict[str, tuple[Sequence[Sequence[str]], float]]]
 
     async def kill(self, client_id: int) -> bool:
         link = self.links.get(client_id)
@@ -68,6 +70,21 @@ class Operations(TransactionOperations):
             runtime.paused = False
             for pool in runtime.pools.values():
                 pool.resume()
+
+    async def hold_tables(self, database: str, transfer: str, tables: Sequence[Sequence[str]], seconds: float) -> bool:
+        self._held.setdefault(database, {})[transfer] = (tables, self.loop.time() + seconds)
+        runtime = self.databases.get(database)
+        return runtime is None or await runtime.holds.hold(transfer, tables, seconds)
+
+    async def release_tables(self, database: str, transfer: str) -> None:
+        self._held.get(database, {}).pop(transfer, None)
+        if database in self.databases:
+            self.databases[database].holds.release(transfer)
+
+    def hold_again(self, runtime: DatabaseRuntime) -> None:
+        """A database is met while its tables are held."""
+        for transfer, (tables, until) in self._held.get(runtime.name, {}).items():
+            self.loop.create_task(runtime.holds.hold(transfer, tables, until - self.loop.time()))
 
     async def enable(self, database: str, enabled: bool) -> None:
         (self._disabled.discard if enabled else self._disabled.add)(database)

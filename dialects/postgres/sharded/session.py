@@ -5,6 +5,8 @@ Invariants:
   client's transaction; everything else is carried out by ``BatchRunner``, while the link is busy.
 * A statement that names nothing sharded belongs to the coordinator. If it reads a sharded table all the same (in a
   function, a rule), it meets the shell, which raises.
+* What touches a table that is held (``server/holds.py``) waits before it has begun, unless its transaction has touched
+  one before.
 """
 
 from __future__ import annotations
@@ -35,6 +37,12 @@ class ShardedSession(PgSession):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self.become_sharded()
+
+    def become_sharded(self) -> None:
+        """What a session of a sharded database has besides; also of one that was not sharded when the client came."""
+        self.stopped = False
+        self.ran: set[Any] = set()      # routes of the block
         self.tx = Transaction(self)
         self.in_doubt = self.database.worker.transactions.of(self.database.name).in_doubt
         self.places = Places(self)
@@ -51,7 +59,9 @@ class ShardedSession(PgSession):
     # -- deciding
 
     def target(self) -> Any:
-        """The pool for the batch in hand, at the shard that ``where`` found, or at the coordinator."""
+        """The pool for the batch in hand, at the shard that ``where`` found, or at the coordinator; None: it waits."""
+        if self.stopped:
+            return None
         shard = self.shard
         if shard is None:
             if self.link.batch_flags & f.BEGIN:
@@ -66,12 +76,29 @@ class ShardedSession(PgSession):
 
     def where(self, batch: bytes) -> int:
         """What becomes of a batch that was scanned: RELAY, or TAKEN (it is being carried out; the link is busy)."""
+        link, server = self.link, self.link.server
+        if server is None or server.status != OUTSIDE or server.pins is not None or link.session_mode or (
+                self.tx.begin or self.tx.legs or self.runner.open):
+            return self._where(batch)
+        link.in_block = False           # it was waited for, and nothing has run on it
+        found = self._where(batch)
+        if found == RELAY and not self.stopped and server.pool.key[0] == (self.shard or self.database).name:
+            link.in_block = True
+        elif link.server is server:
+            server.holding = False
+            link.unlink(server)
+        return found
+
+    def _where(self, batch: bytes) -> int:
         link = self.link
         self.shard = None
         link.write_pool = None
         tx = self.tx
-        if tx.begin and (link.server is None or link.server.status == OUTSIDE):
+        outside = link.server is None or link.server.status == OUTSIDE
+        if tx.begin and outside:
             tx.ended()
+        if self._stops(outside):
+            return RELAY                # as far as ``target`` or ``may_stay``
         if not (tx.legs or self.runner.open or link.batch_flushed):
             route = link.noted
             if route is not None and not link.in_block and len(link.routes) < 2 and not link.opaque:
@@ -91,6 +118,54 @@ class ShardedSession(PgSession):
                 return RELAY
         self.start(self.runner.run(batch))
         return TAKEN
+
+    # -- tables that are held
+
+    def _routes(self) -> list[Any]:
+        link = self.link
+        return link.routes if link.noted is None else [*link.routes, link.noted]
+
+    def _stops(self, outside: bool) -> bool:
+        """Whether the batch in hand has to wait for a held table. Notes what the block runs."""
+        link = self.link
+        if outside and self.ran and not self.tx.begin and not self.runner.open:
+            self.ran.clear()
+        held = self.database.holds.held
+        if held is not None and not self.runner.open and not held.touching(self.ran) and (
+                link.opaque or link.batch_portal or held.touching(self._routes())):
+            self.stopped = True
+            return True
+        if not outside or link.batch_flags & f.BEGIN or self.tx.begin:
+            self.ran.update(self._routes())
+        return False
+
+    def may_stay(self) -> bool:
+        if self.stopped:
+            self._wait()
+            return False
+        return super().may_stay()
+
+    def _wait(self) -> None:
+        self.link.busy = True
+        self.database.holds.waiting.add(self)
+
+    def released(self) -> None:
+        """The hold is over: look at the batch again."""
+        if self.stopped and not self.link.closed:
+            self.stopped = False
+            self.release_hold()
+
+    def quiet(self, held: Any) -> bool:
+        """Whether nothing is under way that touches what is held."""
+        link, server = self.link, self.link.server
+        if self.stopped or link.closed:
+            return True
+        inside = bool(self.tx.begin or self.runner.open or (server is not None and server.status != OUTSIDE))
+        if inside and held.touching(self.ran):
+            return False
+        running = self.task is not None or (server is not None and bool(
+            server.awaiting or server.open_cycle or server.copying_in or link.body))
+        return not (running and (link.opaque or link.batch_portal or held.touching(self._routes())))
 
     def _note_block(self, batch: bytes) -> None:
         """Remember what a leg that joins the block later has to be told."""
@@ -156,7 +231,10 @@ class ShardedSession(PgSession):
         server.events.database.begin_write(slots)
 
     def hold(self) -> None:
-        """No primary where the batch has to go."""
+        """No primary where the batch has to go, or it touches a held table."""
+        if self.stopped:
+            self._wait()
+            return
         if self.shard is not None:
             self.hold_since_ns = self.link.requested_ns
             self.shard.hold(self)
@@ -165,6 +243,11 @@ class ShardedSession(PgSession):
 
     def cancel_running(self) -> bool:
         """A cancel request of the client: stop what runs on every leg. False: nothing is being carried out."""
+        if self.stopped:
+            self.stopped = False
+            self.database.holds.waiting.discard(self)
+            self.fail("57014", "canceling statement due to user request")
+            return True
         if self.task is None:
             return False
         self.runner.cancelled = True
@@ -180,6 +263,7 @@ class ShardedSession(PgSession):
             self.task.cancel()
             return
         self.tx.abandon()
+        self.database.holds.waiting.discard(self)
         for shard in self.database.shards.values():
             shard.held.discard(self)
             for pool in shard.pools.values():
