@@ -28,7 +28,8 @@ class Replicas:
     def choose(self, session: Any, slots: tuple[int, ...]) -> ServerView | None:
         """A replica that may serve a read of tables with these slots; None: the primary has to."""
         database, sticky = self._database, session.sticky
-        if database.board.catalog_epoch(database.index) != database.router.epoch:
+        catalog = database.parent or database  # a shard's tables are known by its database
+        if database.board.catalog_epoch(catalog.index) != catalog.router.epoch:
             return None  # DDL since the facts were read: what was proven to be a read may not be one any more
         # asked before the freshness: a write that ends in between is then seen by one of the two
         settled = session.consistency == "database" and database.board.settled(database.index, slots)

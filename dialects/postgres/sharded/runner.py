@@ -52,6 +52,8 @@ CHAIN = re.compile(rb"(?i)\band\s+chain\b")
 SAVEPOINT = re.compile(rb"(?is)^\W*rollback\b.*\bto\s+(?:savepoint\s+)?(\"(?:[^\"]|\"\")+\"|\w+)\s*$")
 ABORTED_TEXT = "current transaction is aborted, commands ignored until end of transaction block"
 CATALOG_S = 10.0
+REPLICA_REPEATS = frozenset({"25006", "0A000", "40001", "57P03", "57P01", "57P02"})
+"""Errors of a replica after which a read runs on the primary instead."""
 SLOW = f.PROBE | f.UNPIN | f.FOREVER | f.DEALLOCATE_ALL | f.PREPARED_SQL | f.PROXY_SET
 
 Executor = Callable[[Any, Any, Statement, Output], Awaitable[None]]
@@ -179,10 +181,25 @@ class StatementRunner:
         statement = Statement(text, sharding.layout, sharding.tables, bind, formats, flags=route.flags,
                               write_slots=route.write_slots, read_slots=route.read_slots, simple=simple,
                               search_path=self.session.search_path)
+        may_move = route.flags & f.READ and not route.flags & f.PRIMARY and self.session.consistency != "strong"
+        self.tx.reads = route.read_slots if may_move else None
         try:
+            await self.dispatch(route, statement, out)
+        except PgError as error:
+            if not self._again(error, out):
+                raise
+            await self.tx.give_up()
+            self.tx.reads = None
             await self.dispatch(route, statement, out)
         finally:
             self._tell_notices(out)
+
+    def _again(self, error: PgError, out: Output) -> bool:
+        """Whether a read that replicas served can run once more, on the primaries: nothing of it was told yet."""
+        tx = self.tx
+        moved = tx.reads is not None and any(not leg.server.on_primary for leg in tx.legs.values())
+        return (moved and not tx.in_block and not tx.atomic and out.columns is None and not out.count
+                and (error.lost or error.sqlstate in REPLICA_REPEATS))
 
     async def dispatch(self, route: Any, statement: Statement, out: Output) -> None:
         """Carry out one statement as what it is."""
@@ -275,6 +292,13 @@ class StatementRunner:
     # -- plans
 
     async def _planned(self, route: Any, statement: Statement, out: Output) -> None:
+        if route.kind == "SELECT" and route.flags & (f.DDL | f.PROBE):
+            from .create_as import read_create_as, run_create_as
+
+            made = read_create_as(statement.text.decode("utf-8", "surrogateescape"))
+            if made is not None:
+                await run_create_as(self.session, made, statement, out)
+                return
         planned = self.session.places.sharding.plan(statement.text, route, statement.search_path)
         await self.carry_out(planned.plan, route, statement, out)
 

@@ -23,6 +23,7 @@ from shardproxy.router import flags as f
 from .errors import PgError, refused
 from .laid_out import lay_out_sql
 from .legs import NO_BIND, Bind, Leg
+from .reading_side import ReadingSide
 from .tracked import Tracked
 
 __all__ = ["Transaction"]
@@ -60,7 +61,10 @@ class Waiter:
 
 
 class Transaction(Tracked):
-    """``session``: the client's. ``begin``: text of the BEGIN of its block; '' outside one."""
+    """``session``: the client's. ``begin``: text of the BEGIN of its block; '' outside one.
+
+    ``reads``: board slots of the tables that the statement in hand reads, if it is a proven read; else None.
+    """
 
     def __init__(self, session: Any) -> None:
         self.session = session
@@ -72,6 +76,8 @@ class Transaction(Tracked):
         self.atomic = False
         self.failed = False
         self.changed_catalog = False
+        self.reads: tuple[int, ...] | None = None
+        self.sides: dict[str, ReadingSide] = {}
         self.laid_out = self.unseen = False     # rows of ``laid_out``; DDL that ``overlay`` does not know yet
         self.overlay: Any = None
 
@@ -112,8 +118,9 @@ class Transaction(Tracked):
         if leg is None:
             self._check_isolation(place)
             self.check_place(place)
-            leg = self.legs[place] = await self._open(place)
+            leg = self.legs[place] = await self._take(place)
             self.track()
+        await self._adopt(leg)
         if (self.in_block or self.atomic) and not leg.in_block:
             await self._begin(leg)
         if write and not leg.wrote:
@@ -121,7 +128,17 @@ class Transaction(Tracked):
         return leg
 
     async def all(self, places: Sequence[str], write: bool = False) -> list[Leg]:
-        """Legs at all these places, opened side by side."""
+        """Legs at all these places.
+
+        Connections are taken one after the other, in one order for all sessions, so that two sessions never wait for
+        each other's; what must be said on them before is said side by side.
+        """
+        for place in sorted(places):
+            if place not in self.legs:
+                self._check_isolation(place)
+                self.check_place(place)
+                self.legs[place] = await self._take(place)
+                self.track()
         found = await asyncio.gather(*(self.leg(place, write) for place in places), return_exceptions=True)
         for one in found:
             if isinstance(one, BaseException):
@@ -146,7 +163,8 @@ class Transaction(Tracked):
             raise refused("a REPEATABLE READ or SERIALIZABLE transaction over several shards",
                           'There is no snapshot over several servers. Use READ COMMITTED, or isolation = "per_shard".')
 
-    async def _open(self, place: str) -> Leg:
+    async def _take(self, place: str) -> Leg:
+        """A connection, on which nothing was said yet."""
         runtime = self.runtime(place)
         if not place and self.home is not None:
             leg = Leg(place, runtime, self.home)
@@ -154,28 +172,41 @@ class Transaction(Tracked):
             leg.wrote = self.home.wrote
             return leg
         server = await self._acquire(runtime, place)
-        leg = Leg(place, runtime, server)
         server.linked_ns = server.started_ns = self.link.requested_ns
+        return Leg(place, runtime, server)
+
+    async def _adopt(self, leg: Leg) -> None:
+        """The client's settings on a leg that is not its own connection."""
+        server = leg.server
+        if server is self.home or server.settings is self.link.settings:
+            return
         try:
-            if server.settings is not self.link.settings:
-                sql = sync_sql(server.settings, self.link.settings)
-                if sql:
-                    await leg.run(sql)
-                server.settings = self.link.settings
+            sql = sync_sql(server.settings, self.link.settings)
+            if sql:
+                await leg.run(sql)
+            server.settings = self.link.settings
         except BaseException:
             self._drop(leg, "settings could not be applied")
             raise
-        return leg
+
+    def _pool(self, runtime: Any, place: str) -> Any:
+        """A replica's pool for a read that may go there, else the primary's; None: there is no primary now."""
+        reads = self.reads
+        if place and reads is not None and not (self.in_block or self.atomic) and runtime.has_replicas:
+            side = self.sides.setdefault(place, ReadingSide(self.session))
+            pool = side.pool(runtime, reads or (0,))
+            if pool is not None:
+                return pool
+        return runtime.write_pool(self.session)
 
     async def _acquire(self, runtime: Any, place: str) -> Any:
-        """A server connection of a place's primary."""
+        """A server connection of a place."""
         where = place or "the coordinator"
-        worker = self.database.worker
         while True:
-            pool = runtime.write_pool(self.session)
+            pool = self._pool(runtime, place)
             if pool is None:
                 try:
-                    pool = await worker.primary_pool(Seeker(self.session, runtime))
+                    pool = await self.database.worker.primary_pool(Seeker(self.session, runtime))
                 except ServerError as error:
                     raise PgError.of("08006", f"{where} has no primary at the moment", detail=error.message) from None
             waiter = Waiter(self.link)
@@ -308,11 +339,13 @@ class Transaction(Tracked):
         self.untrack()
         self.begin, self.log, self.atomic, self.failed = "", [], False, False
         self.overlay, self.unseen = None, False
-        for leg in legs.values():
+        for place, leg in legs.items():
             if leg.server is self.home:
                 leg.server.mode = CLIENT
-            else:
-                self._release(leg)
+                continue
+            if place in self.sides:
+                self.sides[place].read(leg.server, leg.server.started_ns)
+            self._release(leg)
 
     async def finish(self) -> None:
         """The end of a statement in autocommit, or of an implicit transaction that succeeded."""
