@@ -109,7 +109,7 @@ class ServerEvents:
         link = server.owner
         if link is None or server.mode != CLIENT:
             return False
-        if b"shardproxy_shell" in payload:
+        if b"shardproxy_shell" in payload or b"is sharded and has no rows" in payload:
             from .sharded.errors import PgError
 
             link.write(PgError.from_server(wire.error_fields(payload)).message())

@@ -58,6 +58,7 @@ OUTSIDE = ord("I")
 
 SHARED = NAME_PREFIX
 SHELL = b"shardproxy_shell"
+NO_ROWS = b"is sharded and has no rows"
 SMALL = 8192
 UNNAMED_PARSE = (0, False, None, b"")
 PEEK_WAIT = 0
@@ -339,7 +340,8 @@ class ServerLink(Link):
                 self.events.mixed(self)
             if data[pos + 5] == 83 and data[pos + 6] == 69:  # severity 'E...': ERROR
                 payload = cut(data, pos + 5, end)
-                return (SHARED not in payload and SHELL not in payload) or self.events.renamed(self, payload)
+                special: cython.bint = SHARED in payload or SHELL in payload or NO_ROWS in payload
+                return not special or self.events.renamed(self, payload)
         return self.events.message(self, t, cut(data, pos + 5, end))
 
     def peek(self, data, pos, n):

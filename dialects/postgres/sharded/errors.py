@@ -13,8 +13,16 @@ SHELL = "shardproxy_shell"
 """Named in the error of whoever reads a sharded table on the coordinator, where it has no rows."""
 
 
+NO_ROWS = "is sharded and has no rows on the coordinator"
+"""In the error of whoever writes to one there."""
+
+
 def explain_shell(fields: Mapping[str, str]) -> dict[str, str]:
     """The error of a shell as a refusal. ``fields``: by code letter, as the server sent them."""
+    if NO_ROWS in fields.get("M", ""):
+        told = {"C": "0A000", "M": "a view, rule, function or trigger on the coordinator writes to a sharded table",
+                "D": fields.get("M", ""), "H": "Write to the sharded table in the statement itself."}
+        return {**{code: text for code, text in fields.items() if code in "SV"}, **told}
     told = {"C": "0A000", "M": "a function, view or statement that runs on the coordinator reads a sharded table",
             "H": "Read the sharded table in the statement itself, or name one shard: /* shardproxy: shard=NAME */"}
     return {**{code: text for code, text in fields.items() if code in "SVW"}, **told}
@@ -31,7 +39,8 @@ class PgError(Exception):
     @classmethod
     def from_server(cls, fields: Mapping[str, str]) -> PgError:
         """A server's error; that of a shell says what it means."""
-        return cls(explain_shell(fields) if SHELL in fields.get("M", "") else fields)
+        text = fields.get("M", "")
+        return cls(explain_shell(fields) if SHELL in text or NO_ROWS in text else fields)
 
     @classmethod
     def of(cls, sqlstate: str, text: str, *, detail: str = "", hint: str = "") -> PgError:
