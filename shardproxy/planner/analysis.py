@@ -76,10 +76,10 @@ class Analysis:
 
 
 def analyse(query: Query, layout: Layout, tables: Tables, search_path: tuple[str, ...],
-            knowledge: Knowledge) -> Analysis:
-    """The meaning of a query."""
+            knowledge: Knowledge, writing: bool = False) -> Analysis:
+    """The meaning of a query. ``writing``: what its WITH writes is not looked at."""
     found = Analysis(query, layout, tables, search_path, knowledge)
-    found.root = _Builder(found).query(query, None, Context())
+    found.root = _Builder(found, writing).query(query, None, Context())
     return found
 
 
@@ -97,8 +97,8 @@ def layout_of(table: Table | None, layout: Layout, tables: Tables) -> TableLayou
 
 
 class _Builder:
-    def __init__(self, found: Analysis) -> None:
-        self.found = found
+    def __init__(self, found: Analysis, writing: bool) -> None:
+        self.found, self.writing = found, writing
         self.depth = 0
         self.exists = False
 
@@ -125,7 +125,10 @@ class _Builder:
 
     def _cte(self, cte: Cte, query: Query, scope: Scope) -> None:
         if cte.query is None:
-            raise Unplannable("a WITH query that writes", "Run it as a statement of its own.")
+            if not self.writing:
+                raise Unplannable("a WITH query that writes", "Run it as a statement of its own.")
+            scope.ctes[cte.name] = None         # what it returns is not known
+            return
         recursive = query.recursive and cte.name in set(_table_names(cte.query))
         around = Scope(scope.parent, ctes=dict(scope.ctes))
         scope.ctes[cte.name] = CteName(cte.name, cte.columns, cte.query, around, recursive)

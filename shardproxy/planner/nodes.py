@@ -150,13 +150,15 @@ class SetOp:
 
 @dataclass(slots=True, eq=False)
 class Cte:
-    """A query of WITH. ``writes``: it is no SELECT."""
+    """A query of WITH. ``query`` None: it is no SELECT, but what stands at ``inner_start``..``inner_end``."""
 
     name: str
     columns: tuple[str, ...]
     query: Query | None
     start: int
     end: int
+    inner_start: int = 0
+    inner_end: int = 0
 
 
 @dataclass(slots=True, eq=False)

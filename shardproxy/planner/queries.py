@@ -21,22 +21,25 @@ from .keys import whole_filter
 from .knowledge import Knowledge
 from .nodes import Query
 from .partial import partial
-from .plan import COORDINATOR, Gather, Refusal, Scatter, Select, ShardFilter, Single
+from .plan import COORDINATOR, Gather, Refusal, Scatter, Select, ShardFilter, Single, Write
 from .safety import check_spread, function_kind
 from .scatter import folded, scatter
 from .views import expand, tables_in
+from .writing_ctes import plan_writing, writes
 
 __all__ = ["plan_query"]
 
 
 def plan_query(text: str, tree: Any, layout: Layout, tables: Tables, search_path: tuple[str, ...],
-               knowledge: Knowledge) -> Single | Select | Refusal:
+               knowledge: Knowledge) -> Single | Select | Write | Refusal:
     """The plan of one query. ``tree`` is another reading of it: where the two differ on tables, nothing is planned."""
     query = knowledge.parse(text)
     if query is None:
         if _mentions_shards(text, layout, tables):
             return Refusal("a query that is not understood", "A hint may name its shard.")
         return Single(COORDINATOR, "no sharded table is named")
+    if writes(query):
+        return plan_writing(text, query, layout, tables, search_path, knowledge)
     try:
         if not _same_tables(tree, query, layout, tables):
             return Refusal("a query that can be read in two ways", "A hint may name its shard.")

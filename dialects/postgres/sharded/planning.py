@@ -17,7 +17,7 @@ import sqlglot
 
 from shardproxy.catalog.tables import Tables
 from shardproxy.dialects.postgres.sql.sharding import KNOWLEDGE
-from shardproxy.planner.plan import Plan, Refusal, Scatter, Select
+from shardproxy.planner.plan import Plan, Refusal, Scatter, Select, Write
 from shardproxy.planner.queries import plan_query
 from shardproxy.planner.writes import plan_write
 from shardproxy.router import flags as f
@@ -145,6 +145,8 @@ class Sharding:
     def gathered(self, text: bytes, route: Any, search_path: tuple[str, ...]) -> Plan:
         """The plan of a query whose rows the coordinator must have: for a cursor."""
         plan = self.plan(text, route, search_path).plan
+        if isinstance(plan, Write):
+            return Refusal("DECLARE CURSOR of a query that writes")
         if not isinstance(plan, Select):
             return plan
         spread = plan.spread

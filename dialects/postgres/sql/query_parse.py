@@ -69,10 +69,12 @@ class QueryParser(ExpressionParser):
             if not self.word("materialized"):
                 self.word("not", "materialized")
             self.need("(")
+            inner = self.token.start
             query = self.query() if self.starts_query() else None
             if query is None:
                 self._skip_to_closing()
-            found.ctes.append(Cte(name, columns, query, start, self.need(")")))
+            inner_end = self.last_end
+            found.ctes.append(Cte(name, columns, query, start, self.need(")"), inner, inner_end))
             if self.is_word("search", "cycle"):
                 raise Unreadable("SEARCH or CYCLE")
             if not self.op(","):

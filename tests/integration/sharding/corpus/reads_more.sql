@@ -212,3 +212,27 @@ select id from customers where id = 'abc';
 select id from customers where id = '99999999999999999999';
 select sum(name) from customers;
 select * from customers where id = (1, 2);
+
+-- WITH that writes on one shard
+with x as (update customers set note = 'cte' where id = 5 returning id, note) select * from x;
+
+-- WITH that writes, keys by parameters
+with x as (update customers set note = $2 where id = $1 returning id, note) select x.*, c.note from x join customers c on c.id = x.id where c.id = $1 \bind 5 new;
+
+-- WITH that moves rows
+with gone as (delete from items where customer_id = 3 returning *) select count(*), sum(price) from gone;
+
+-- WITH that inserts
+with x as (insert into customers (id, name) values (777, 'cte') returning *) select id, name, balance from x;
+
+-- WITH that writes twice
+with a as (update customers set note = 'a' where id = 5 returning id), b as (update orders set note = 'b' where customer_id = 5 returning id) select (select count(*) from a), (select count(*) from b);
+
+-- WITH that writes to other tables
+with x as (insert into settings_kv values ('cte', 'x') returning key) select * from x;
+
+-- WITH that writes on several shards
+with x as (update customers set note = 'cte' where id in (5, 6, 7) returning id, note) select * from x order by 1;
+
+-- WITH that reads what another part returns
+with a as (update customers set note = 'a' where id = 5 returning id), b as (delete from items using a where customer_id = 5 and a.id = customer_id returning line) select count(*) from b;
