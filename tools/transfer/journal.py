@@ -74,7 +74,8 @@ _LEASE = """
 update shardproxy.transfers
    set lease_until = clock_timestamp() + make_interval(secs => $3), runner = $2,
        version = version + case when runner = $2 then 0 else 1 end
- where name = $1 and (runner is null or runner = $2 or lease_until is null or lease_until < clock_timestamp())
+ where name = $1 and (runner is null or runner = $2 or runner = $4 or lease_until is null
+                      or lease_until < clock_timestamp())
 returning version
 """
 _RELEASE = "update shardproxy.transfers set runner = null, lease_until = null where name = $1 and runner = $2"
@@ -208,9 +209,12 @@ class Journal:
             raise Conflict(f"the transfer {record.name} was changed by another process")
         return replace(record, version=version)
 
-    async def take_lease(self, name: str, runner: str, seconds: float) -> bool:
-        """Become, or stay, the one who runs it. False: another one is alive. Load the record again after the first."""
-        return await self._value(_LEASE, name, runner, seconds) is not None
+    async def take_lease(self, name: str, runner: str, seconds: float, dead: str = "") -> bool:
+        """Become, or stay, the one who runs it. False: another one is alive. Load the record again after the first.
+
+        ``dead``: a runner that is known to be dead, although its lease has not ended.
+        """
+        return await self._value(_LEASE, name, runner, seconds, dead) is not None
 
     async def release_lease(self, name: str, runner: str) -> None:
         """Let another process run it at once."""
