@@ -1,7 +1,11 @@
 """What a transfer moves: tables, the places that lose rows and those that gain them, the layout before and after.
 
-Invariant: where a row lives is computed by the router's own code (``KeyspaceLayout.shard_of``); a row whose place is
-the same in both layouts stays. ``reversed`` exchanges the two sides; ``to_json`` and ``from_json`` are inverses.
+Invariants:
+* Where a row lives is computed by the router's own code (``KeyspaceLayout.shard_of``).
+* A table that is in use is never a target. A shard that loses or gains slots gets a whole new copy of it beside it, in
+  schema ``shardproxy_new``, its staying rows too: it is source and target. The cutover exchanges the two names, and the
+  old table, in ``shardproxy_old``, is the target of the way back (``schema_at``).
+* ``reversed`` exchanges the two sides; ``to_json`` and ``from_json`` are inverses.
 """
 
 from __future__ import annotations
@@ -14,10 +18,13 @@ from typing import Any, Literal
 from shardproxy.errors import ShardproxyError
 from shardproxy.topology.layout import Layout, TableLayout
 
-__all__ = ["COORDINATOR", "Move", "NoPlace", "Place", "Table", "Tool"]
+__all__ = ["COORDINATOR", "NEW", "OLD", "Move", "NoPlace", "Place", "Table", "Tool"]
 
 COORDINATOR = ""
 """Name of the place of unsharded tables."""
+
+NEW, OLD = "shardproxy_new", "shardproxy_old"
+"""Schemas of the tables that are not in use yet, and of those that are not any more."""
 
 Table = tuple[str, str]
 """Schema and name."""
@@ -97,6 +104,12 @@ class Move:
         if table in self.references:
             return tuple(place for place in self.targets if place.name not in self.homes(self.before, table))
         return tuple(place for place in self.targets if place.name in self.homes(self.after, table))
+
+    def schema_at(self, table: Table, target: Place) -> str:
+        """The schema in which a target has what is copied to it, until the cutover."""
+        if self.is_reversed:
+            return OLD if target.name in self.homes(self.after, table) else table[0]
+        return NEW if target.name in self.homes(self.before, table) else table[0]
 
     def homes(self, layout: Layout, table: Table) -> tuple[str, ...]:
         """Names of all places that may have rows of a table in one of the layouts."""

@@ -244,9 +244,11 @@ def _move(name: str, tool: str, entry: Database, seen: Seen, tables: tuple[Table
     for table in split:
         old, new = before.table(*table), after.table(*table)
         if old is not None and new is not None and old.keyspace == new.keyspace:
-            for place_old, place_new in _changes(before.keyspaces[old.keyspace], after.keyspaces[old.keyspace]):
-                losing.add(place_old)
-                gaining.add(place_new)
+            # who loses or gains slots gets a new table, with the rows that stay, too
+            changed = {place for pair in _changes(before.keyspaces[old.keyspace], after.keyspaces[old.keyspace])
+                       for place in pair}
+            losing.update(changed & set(shells.homes(before, table)))
+            gaining.update(changed & set(shells.homes(after, table)))
         else:
             losing.update(shells.homes(before, table))
             gaining.update(shells.homes(after, table))
