@@ -13,6 +13,7 @@ from typing import Any
 from shardproxy.planner.ddl import DdlPlan, Step
 from shardproxy.planner.plan import COORDINATOR, Place, Refusal
 
+from .create_as import read_create_as, run_create_as
 from .ddl_plan import plan_ddl
 from .errors import PgError, refused
 from .output import Output
@@ -29,6 +30,10 @@ PRESENT = frozenset(("42710", "42P04", "42P06", "23505"))
 
 async def run_ddl(session: Any, statement: Statement, out: Output) -> None:
     """Plan a statement and carry it out."""
+    made = read_create_as(statement.text.decode("utf-8", "surrogateescape"))
+    if made is not None and not session.places.sharding.plain(session.link.router.route(made.query.encode())):
+        await run_create_as(session, made, statement, out)
+        return
     plan = plan_ddl(statement.text.decode("utf-8", "surrogateescape"), statement.layout, statement.tables,
                     statement.search_path, getattr(session, "default_key", ""))
     if plan is None:

@@ -60,6 +60,9 @@ def create_table(names: Names, cursor: Cursor, default_key: str = "") -> DdlPlan
         names, table, name[1], [clause for one in elements for clause in (one, *one.also)])
     if refusal is not None or table is None:
         return refusal
+    refusal = _check_likes(names, table, elements)
+    if refusal is not None:
+        return refusal
     key_columns = {one.columns[0]: one.type for one in elements if one.kind == "column"}
     refusal = _check_key(names, table, key_columns, any(one.kind == "like" for one in elements))
     if refusal is not None:
@@ -101,6 +104,18 @@ def _declared(names: Names, name: tuple[str, str], elements: Sequence[Clause],
     if "reference" in hints:
         return TableLayout(*name, keyspace, (), True)
     return TableLayout(*name, keyspace, key)
+
+
+def _check_likes(names: Names, table: TableLayout, elements: Sequence[Clause]) -> Refusal | None:
+    """What a new table is to be like has to be on its shards too."""
+    for one in elements:
+        if one.kind != "like":
+            continue
+        found = names.sharded((None, one.to))
+        if found is None or found.keyspace != table.keyspace:
+            return Refusal(f'"{table.name}" LIKE "{one.to}", which is not on the shards of keyspace "{table.keyspace}"',
+                           "write its columns")
+    return None
 
 
 def _folded(name: str) -> str:

@@ -7,9 +7,10 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shardproxy.dialects.postgres import wire
@@ -22,6 +23,8 @@ __all__ = ["NO_BIND", "Bind", "Leg", "Rows", "extended", "payloads"]
 ROW_DESCRIPTION, COMMAND_COMPLETE, NO_DATA, COPY_IN, EMPTY, SUSPENDED = 0x54, 0x43, 0x6E, 0x47, 0x49, 0x73
 EXECUTE_ALL = wire.message(b"E", b"\0" + b"\0\0\0\0")
 DESCRIBE_PORTAL = wire.message(b"D", b"P\0")
+PARAMETER = re.compile(rb"\$(\d+)")
+FIRST_OF_USERS, TEXT = 16384, 25
 COPY_HIGH = 1024 * 1024
 
 
@@ -41,6 +44,17 @@ def extended(text: bytes, bind: Bind, formats: Sequence[int] = ()) -> bytes:
     """Parse, Bind, Describe, Execute and Sync of one statement."""
     types = struct.pack(f"!H{len(bind.types)}I", len(bind.types), *bind.types)
     return (wire.parse(b"", text + b"\0" + types) + bound(bind, formats) + DESCRIBE_PORTAL + EXECUTE_ALL + wire.SYNC)
+
+
+def foreign(bind: Bind, text: bytes) -> Bind:
+    """Parameters for another server than the one that gave their types: types of users have other OIDs there, and are
+    left to be inferred; one that is not used has any type."""
+    if all(oid < FIRST_OF_USERS for oid in bind.types):
+        return bind
+    used = {int(number) for number in PARAMETER.findall(text)}
+    types = tuple(oid if oid < FIRST_OF_USERS else 0 if number in used else TEXT
+                  for number, oid in enumerate(bind.types, 1))
+    return replace(bind, types=types)
 
 
 def bound(bind: Bind, formats: Sequence[int]) -> bytes:
@@ -154,7 +168,7 @@ class Leg:
 
     def rows(self, text: bytes, bind: Bind = NO_BIND, formats: tuple[int, ...] = ()) -> Rows:
         """Run one statement; result formats as in Bind: none, one for all, or one a column."""
-        return Rows(self, self.exchange(extended(text, bind, formats)))
+        return Rows(self, self.exchange(extended(text, bind if not self.place else foreign(bind, text), formats)))
 
     async def run(self, sql: str | bytes) -> list[list[bytes | None]]:
         """A simple query of the proxy's own; rows as text cells."""

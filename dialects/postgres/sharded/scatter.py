@@ -24,7 +24,7 @@ from .errors import PgError, refused
 from .folds import fold_rows
 from .gather import run_gather
 from .keys_cy import kind_of
-from .legs import DESCRIBE_PORTAL, Bind, Leg, Rows, bound
+from .legs import DESCRIBE_PORTAL, Bind, Leg, Rows, bound, foreign
 from .merge_cy import Merger, count_rows
 from .output import Output
 from .reading import AnyOrder, stop, watched
@@ -267,6 +267,7 @@ def _bounded(number: int | None, what: str, sqlstate: str) -> int | None:
 
 def _limited(leg: Leg, text: bytes, bind: Bind, formats: tuple[int, ...], limit: int) -> Rows:
     """As ``Leg.rows``, but the server looks for no more than ``limit`` rows (0: all)."""
+    bind = foreign(bind, text) if leg.place else bind
     types = b"".join(oid.to_bytes(4, "big") for oid in bind.types)
     parsed = wire.parse(b"", text + b"\0" + len(bind.types).to_bytes(2, "big") + types)
     execute = wire.message(b"E", b"\0" + limit.to_bytes(4, "big"))

@@ -13,10 +13,13 @@ Invariants:
 
 from __future__ import annotations
 
-__all__ = ["NO_WRITE", "SERVER", "SHELL_SQL", "WRAPPER_SQL", "close_sql", "open_sql", "quote", "shell_sql"]
+__all__ = ["HIDDEN", "HIDE_SQL", "NO_WRITE", "SERVER", "SHELL_SQL", "WRAPPER_SQL", "close_sql", "open_sql", "quote",
+           "shell_sql"]
 
 SERVER = "shardproxy_shell"
 NO_WRITE = "shardproxy_no_write"
+HIDDEN = "pg_shardproxy"
+"""Schema of the children: what pg_dump and describing commands take for the server's own."""
 
 WRAPPER_SQL = f"""
 create foreign data wrapper {SERVER};
@@ -59,10 +62,12 @@ create or replace function shardproxy.close_shell(shell regclass) returns void
     language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
 declare
     filled boolean;
-    child text := format('shardproxy.%I', 'shell_' || shell::oid);
+    child text := format('{HIDDEN}.%I', 'shell_' || shell::oid);
 begin {_ALLOWED}
     execute format('lock table only %s in access exclusive mode', shell);
-    if to_regclass(child) is not null then
+    if exists (select from pg_inherits i join pg_foreign_table f on f.ftrelid = i.inhrelid
+               join pg_foreign_server s on s.oid = f.ftserver
+               where i.inhparent = shell and s.srvname = '{SERVER}') then
         return;
     end if;
     execute format('select exists (select from only %s)', shell) into filled;
@@ -77,6 +82,7 @@ begin {_ALLOWED}
         execute format('create trigger {NO_WRITE} before insert or update or delete or truncate on %s '
                        'for each statement execute function shardproxy.refuse_write()', shell);
         execute format('alter table %s enable always trigger {NO_WRITE}', shell);
+        update pg_trigger set tgisinternal = true where tgrelid = shell and tgname = '{NO_WRITE}';
     end if;
 end $$;
 create or replace function shardproxy.next_identity(shell regclass, col text) returns bigint
@@ -93,7 +99,36 @@ revoke all on function shardproxy.refuse_write() from public;
 grant execute on function shardproxy.open_shell(regclass), shardproxy.close_shell(regclass),
     shardproxy.next_identity(regclass, text) to public;
 """
-"""Idempotent; for the coordinator, after the wrapper."""
+"""Idempotent; for the coordinator, after the wrapper. An internal trigger is shown by no client."""
+
+HIDE_SQL = f"""
+do $$
+begin
+    set local allow_system_table_mods = on;
+    create schema if not exists {HIDDEN};
+    set local allow_system_table_mods = off;
+end $$;
+do $$
+declare one text;
+begin
+    for one in select kind || ' ' || name from (
+        select 'schema' as kind, 'shardproxy' as name, 'pg_namespace'::regclass as class, oid
+            from pg_namespace where nspname = 'shardproxy'
+        union all select 'table', format('shardproxy.%I', relname), 'pg_class'::regclass, oid
+            from pg_class where relnamespace = 'shardproxy'::regnamespace and relkind = 'r'
+        union all select 'function', oid::regprocedure::text, 'pg_proc'::regclass, oid
+            from pg_proc where pronamespace = 'shardproxy'::regnamespace
+        union all select 'foreign data wrapper', quote_ident(fdwname), 'pg_foreign_data_wrapper'::regclass, oid
+            from pg_foreign_data_wrapper where fdwname = '{SERVER}'
+        union all select 'server', quote_ident(srvname), 'pg_foreign_server'::regclass, oid
+            from pg_foreign_server where srvname = '{SERVER}') ours
+        where not exists (select from pg_depend d
+                          where d.classid = ours.class and d.objid = ours.oid and d.deptype = 'e') loop
+        execute 'alter extension plpgsql add ' || one;
+    end loop;
+end $$;
+"""
+"""Idempotent; last. Nothing else depends on these members, so no DROP ... CASCADE comes by the extension."""
 
 
 def quote(name: str) -> str:

@@ -214,7 +214,11 @@ async def test_only_the_owner_opens_a_shell_and_rows_are_never_hidden(pg: Node, 
 async def test_preparing_is_repeatable_and_two_may_do_it_at_once(pg: Node, database: str) -> None:
     async with pg.connection(database) as one, pg.connection(database) as two:
         assert sorted(await asyncio.gather(prepare_place(one, True), prepare_place(two, True))) == [False, True]
-        await one.execute("drop foreign data wrapper shardproxy_shell cascade")
+        with pytest.raises(asyncpg.DependentObjectsStillExistError):
+            await one.execute("drop foreign data wrapper shardproxy_shell cascade")
+        await one.execute("alter extension plpgsql drop server shardproxy_shell; "
+                          "alter extension plpgsql drop foreign data wrapper shardproxy_shell; "
+                          "drop foreign data wrapper shardproxy_shell cascade")
         assert await prepare_place(one, True)
         assert not await prepare_place(one, False), "a coordinator's database has all that a shard's has"
         await one.execute(f"create table t(i int); {close_sql('public', 't')}")

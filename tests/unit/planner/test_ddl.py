@@ -50,7 +50,7 @@ def steps(sql: str) -> list[tuple[tuple[str, ...], str]]:
 COORDINATOR = """
 create table other (id int primary key, country text references countries)
 create table other as select * from orders
-create temp table orders (id int)
+create temp table scratch (id int)
 create view v as select * from orders
 create sequence q
 create materialized view m as select * from plain
