@@ -100,3 +100,6 @@ class Dialect(Protocol):
     async def settle_layout(self, connection: Any, store: Callable[[Sequence[Any]], Awaitable[None]]) -> bool:
         """Call ``store`` with the changes of the layout (``LayoutChange``) that committed DDL has left on the
         coordinator, and forget them when it returns. Gives whether there were any."""
+
+    def explain_offline(self, text: str, schema: str, layout: Any) -> list[str]:
+        """The plan of a statement as lines, by a schema (SQL) and a ``Layout``, without a server. ShardproxyError."""

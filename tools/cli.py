@@ -47,6 +47,21 @@ def check(
     raise typer.Exit(run(config, online=online))
 
 
+@app.command()
+def explain(
+    config: ConfigFile,
+    schema: Annotated[
+        Path, typer.Option("--schema", "-s", help="CREATE TABLE statements, as pg_dump -s writes.")
+    ],
+    sql: Annotated[str, typer.Argument(help="The statement.")],
+    database: Annotated[str, typer.Option(help="Which database, if several have sharded tables.")] = "",
+) -> None:
+    """Show how a statement over shards would be carried out, without connecting to a server."""
+    from shardproxy.tools.explain import explain as run
+
+    raise typer.Exit(run(config, schema, sql, database))
+
+
 topology = typer.Typer(no_args_is_help=True, help="Which shard owns what.")
 app.add_typer(topology, name="topology")
 

@@ -84,5 +84,11 @@ class Postgres(Proxying):
 
         return await settle(connection, store)
 
+    def explain_offline(self, text: str, schema: str, layout: Any) -> list[str]:
+        """The plan of a statement, from the text of a schema."""
+        from shardproxy.dialects.postgres.sharded.offline import explain_offline
+
+        return explain_offline(text, schema, layout)
+
 
 DIALECT = Postgres()

@@ -22,7 +22,7 @@ from .load import OPERATION_S
 from .serving import PASSWORD, USER, Proxy, sharded
 from .size import Size
 
-__all__ = ["CITIES", "DATABASE", "KEYS", "START_BALANCE", "Market"]
+__all__ = ["BUYER", "CITIES", "DATABASE", "KEYS", "START_BALANCE", "Market"]
 
 DATABASE, PLAIN = "market", "plain"
 SHARDS = ("s0", "s1", "s2")
@@ -51,6 +51,8 @@ create table campaigns (city text primary key, budget numeric(10,2) not null);
 """
 CITIES = ("Berlin", "Kyoto", "Lagos", "Lima", "Oslo", "Quito", "Riga")
 START_BALANCE = 1000
+BUYER = 7
+"""A customer who has placed an order."""
 PRODUCTS = 40
 DAY = date(2025, 1, 1)
 
@@ -154,7 +156,7 @@ def _rows(size: Size) -> Rows:
         for n in range(1, size.customers + 1)
     ]
     found["orders"] = [
-        (draw.randint(1, size.customers), n, DAY + timedelta(draw.randrange(365)))
+        (draw.randint(1, size.customers) if n > 1 else BUYER, n, DAY + timedelta(draw.randrange(365)))
         for n in range(1, size.orders + 1)
     ]
     found["items"] = list(_items(found["orders"], draw))

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..facts import Facts
 from ..load import leave
-from ..market import KEYS
+from ..market import BUYER, KEYS
 from ..stage import Stage
 from .act import Act
 
@@ -22,10 +22,10 @@ QUERIES = {
     "by key": "select id, name, city from customers where id = 42",
     "join by key": "select o.id, sum(i.quantity * p.price) from orders o "
     "join items i on i.customer_id = o.customer_id and i.order_id = o.id "
-    "join products p on p.id = i.product_id where o.customer_id = 7 group by o.id order by o.id",
+    f"join products p on p.id = i.product_id where o.customer_id = {BUYER} group by o.id order by o.id",
     "ordered": "select id, since from customers where city = 'Oslo' order by since desc, id limit 20 offset 5",
     "aggregates": "select count(*), min(placed), max(placed), avg(id) from orders",
-    "groups": "select placed, count(*) from orders group by placed having count(*) > 5 order by placed",
+    "groups": "select placed, count(*) from orders group by placed having count(*) > 1 order by placed",
     "join of one customer's rows": "select c.city, sum(i.quantity) from customers c "
     "join items i on i.customer_id = c.id group by c.city order by c.city",
     "distinct": "select count(distinct name) from customers",
