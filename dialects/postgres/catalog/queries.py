@@ -14,7 +14,7 @@ __all__ = ["QUERIES", "Rows", "read", "with_columns"]
 Rows = Mapping[str, Sequence[Any]]
 """Rows of each query, by its name in ``QUERIES``."""
 
-_OURS = """(n.nspname not in ('pg_catalog', 'information_schema', 'shardproxy')
+_OURS = """(n.nspname not in ('pg_catalog', 'information_schema', 'shardproxy', 'pg_shardproxy')
           and n.nspname !~ '^pg_(toast|temp|toast_temp)')"""
 
 QUERIES: dict[str, str] = {
