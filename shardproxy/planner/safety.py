@@ -74,6 +74,10 @@ def check_pushed(found: Analysis) -> list[Edit]:
 
     Gives the edits that put one time for all of them into its conditions."""
     root = found.root
+    keyspaces = {one.layout.keyspace for one in found.sharded if one.layout is not None}
+    for relation in found.relations:
+        if relation.kind == "table" and (relation.layout is None or {relation.layout.keyspace} != keyspaces):
+            raise Apart(f'table "{relation.source.names[-1]}" is not on the same shards')
     random = {id(part) for item in root.select.items for part in walk(item.expr)} if (
         root is not None and root.select is not None) else set()
     conditions = [one for one, _, _ in found.conditions]
