@@ -174,13 +174,18 @@ class ClientLink(Passing):
         """Find a server connection for the batch; false if we must wait."""
         self.requested_ns = now_ns()
         pool: Pool = self.write_pool
-        if pool is None or self.sharded or self.batch_flags & LOOK or (self.reads_elsewhere and not self.batch_other):
+        server: ServerLink
+        if self.batch_flags & LOOK and self.session.last_server is not None:
+            server = self.session.take_own()
+            if server is not None:
+                return self.attach(server)
+        if pool is None or self.sharded or (self.reads_elsewhere and not self.batch_other):
             pool = self.session.target()
         if pool is None:
             self.busy = True
             self.session.hold()
             return 0
-        server: ServerLink = pool.acquire(self)
+        server = pool.acquire(self)
         if server is None:
             self.busy = True
             return 0
@@ -222,7 +227,9 @@ class ClientLink(Passing):
             self.batch_read or self.quiet_flush
             or (self.batch_flags & BEGIN != 0 and self.batch_flags & NOT_JUST_BEGIN == 0)
         )
-        if server.settings is not self.settings or server.parameters is not self.parameters:
+        if server.settings is not self.settings or server.parameters is not self.parameters or (
+                server.last_writer is not None and server.last_writer != self.id
+                and (not self.batch_read or self.session_mode or self.reopen is not None)):  # see sequences.py
             if not self.session.adopt(server):
                 return 0
         return 1 if self.reopen is None else self.session.begin_again(server)

@@ -104,7 +104,10 @@ class ShardedSession(PgSession):
             if route is not None and not link.in_block and len(link.routes) < 2 and not link.opaque:
                 place = self.places.point(route, batch)
                 if place is not None:
-                    self.shard = self.database.shards[place]
+                    self.shard = shard = self.database.shards[place]
+                    if not shard.has_replicas:      # nothing to choose from: ``target`` need not be asked
+                        link.reads_elsewhere = False
+                        link.write_pool = shard.write_pool(self)
                     return RELAY
             place = self.places.of(batch)
             if self.in_doubt and not link.in_block and ("" if place is COORDINATOR_ONLY else place) in self.in_doubt:
