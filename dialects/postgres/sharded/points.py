@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shardproxy.dialects.postgres.partition_hash_cy import partition_hash
 from shardproxy.planner.plan import Push, Select, ShardFilter, Value, Write
 
 from .literals_cy import nth_literal, nth_parameter
@@ -29,13 +30,22 @@ class Point:
     ``types``: of the key's column, and as what a literal is read. ``proved``: the rule can be used.
     """
 
-    __slots__ = ("keyspace", "ordinal", "param", "places", "proved", "sample", "type", "types")
+    __slots__ = ("keyspace", "ordinal", "param", "places", "proved", "sample", "slots", "type", "types")
 
     def __init__(self, ordinal: int, param: int, sample: bytes, keyspace: Any, oid: int) -> None:
         self.ordinal, self.param, self.sample, self.keyspace, self.type = ordinal, param, sample, keyspace, oid
         self.types = (20 if oid in (21, 23) else oid,)
         self.proved = param >= 0
         self.places = keyspace.places()
+        self.slots = tuple(self.places[owner] for owner in keyspace.owners) if keyspace.function == "hash" else ()
+
+    def _at(self, types: tuple[int, ...], value: Any) -> str | None:
+        """The place of a value."""
+        if self.slots and value is not None:
+            found = partition_hash(types, (value,))
+            return None if found is None else self.slots[found % len(self.slots)]
+        index = self.keyspace.shard_of(types, (value,))
+        return None if index is None else self.places[index]
 
     def place(self, batch: bytes, link: Any) -> str | None:
         """The shard of a batch whose only statement has this digest; None: plan it."""
@@ -43,20 +53,19 @@ class Point:
             if batch[0] != QUERY:
                 return None
             value = nth_literal(batch[5:-1], self.ordinal)
-            index = None if value is None else self.keyspace.shard_of(self.types, (value,))
-            return None if index is None else self.places[index]
+            return None if value is None else self._at(self.types, value)
         found = nth_parameter(batch, self.param)
         if found is None:
             return None
         declared, name, raw, form = found
         if declared < 0:
             declared = _declared(link, name, self.param)
-        try:
-            oid = same_family(declared, self.type)
-        except Unreadable:
-            return None
-        index = self.keyspace.shard_of((oid,), (raw if raw is None or not form else (raw, 1),))
-        return None if index is None else self.places[index]
+        if declared not in (0, self.type):
+            try:
+                declared = same_family(declared, self.type)
+            except Unreadable:
+                return None
+        return self._at((declared or self.type,), raw if raw is None or not form else (raw, 1))
 
 
 def _declared(link: Any, name: bytes, number: int) -> int:
