@@ -120,10 +120,9 @@ class _Builder:
             self.found.locks = True
             self.found.skip_locked = self.found.skip_locked or query.skip_locked
         block = self._body(query, scope, context)
-        for name in scope.ctes:
-            cte = scope.ctes[name]
-            if cte is not None and not cte.uses:        # never run, but all that it names must be there
-                self.query(cte.query, cte.scope, Context())
+        for named in scope.ctes.values():
+            if named is not None and not named.uses:    # never run, but all that it names must be there
+                self.query(named.query, named.scope, Context())
         self.depth -= 1
         return block
 

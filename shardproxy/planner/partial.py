@@ -44,7 +44,7 @@ def partial(text: str, found: Analysis) -> Gather:
 
 
 class _Partial:
-    """``columns``, ``types``, ``texts``: of what each shard computes."""
+    """``columns``, ``types``, ``texts``: of what each shard computes. ``numbers``: of those that it groups by."""
 
     def __init__(self, text: str, found: Analysis, root: Block, select: Select, clocks: Sequence[Edit] = ()) -> None:
         self.text, self.found, self.root, self.select, self.clocks = text, found, root, select, clocks
@@ -53,6 +53,8 @@ class _Partial:
         self.texts: list[str] = []
         self.groups: dict[tuple[int, str], str] = {}
         self.spelled: dict[str, str] = {}
+        self.numbers: list[int] = []
+        self.values: dict[str, str] = {}
 
     def plan(self) -> Gather:
         for expr in self._grouped():
@@ -61,6 +63,7 @@ class _Partial:
             if term is not None:
                 self.groups[term] = name
             self.spelled[self._spelling(expr)] = name
+            self.numbers.append(len(self.columns))
         grouped = list(self.columns)
         final: list[Piece] = ["SELECT ", "DISTINCT " if self.select.distinct == "all" else ""]
         for number, item in enumerate(self.select.items):
@@ -75,8 +78,8 @@ class _Partial:
         pull = [*edited(self.text, self.clocks, query.start, query.body_start), "SELECT " + ", ".join(self.texts)]
         if self.select.from_start >= 0:
             pull += [" ", *edited(self.text, self.clocks, self.select.from_start, self.select.rows_end)]
-        if grouped:
-            pull.append("\nGROUP BY " + ", ".join(str(number + 1) for number in range(len(grouped))))
+        if self.numbers:
+            pull.append("\nGROUP BY " + ", ".join(map(str, self.numbers)))
         elif not self.texts:
             raise Apart("nothing is aggregated")
         rows = Pull(merged_filter(self.found), whole(pull), tuple(self.columns), types=tuple(self.types))
@@ -194,9 +197,9 @@ class _Partial:
         if call.name in self.found.tables.functions or not call.plain or call.order or len(call.args) != 1 or (
                 call.args[0].query is not None):
             raise Apart("an aggregate that needs the rows")
-        if call.distinct and call.name not in ("min", "max") and not self._on_one_shard(call.args[0]):
-            raise Apart("DISTINCT values of all shards")
         name = call.name
+        if call.distinct and name not in ("min", "max") and not self._counted_there():
+            return self._distinct(call)
         if name == "count":
             column = self._column("c", call, "bigint")
             return f"COALESCE(sum({column}), 0)::bigint"
@@ -216,6 +219,17 @@ class _Partial:
         if name in _SPREAD and kind in _EXACT and not call.distinct:
             return self._deviation(call)
         raise Apart("an aggregate that needs the rows")
+
+    def _distinct(self, call: Expr) -> str:
+        """Each shard's values are groups of their own; the coordinator counts those that differ."""
+        if call.name != "count" or call.filter is not None:
+            raise Apart("DISTINCT values of all shards")
+        spelling = self._spelling(call.args[0])
+        name = self.values.get(spelling)
+        if name is None:
+            name = self.values[spelling] = self._column("d", call.args[0])
+            self.numbers.append(len(self.columns))
+        return f"count(DISTINCT {name})"
 
     def _deviation(self, call: Expr) -> str:
         """Variance and standard deviation, digit for digit as the server computes them from its own sums."""
@@ -242,6 +256,11 @@ class _Partial:
         self.types += [as_type, "bigint"]
         self.texts += [f"sum(CAST({inner} AS {as_type}){tail}", f"count({inner}{tail}"]
         return f"(sum({total}) / NULLIF(sum({count}), 0)" + ("::double precision)" if kind in _FLOATS else ")")
+
+    def _counted_there(self) -> bool:
+        """Whether each shard can count all DISTINCT values by itself: else its rows are in smaller groups."""
+        return all(len(call.args) == 1 and self._on_one_shard(call.args[0]) for call in self.found.calls
+                   if call.distinct and call.name not in ("min", "max"))
 
     def _on_one_shard(self, expr: Expr) -> bool:
         """Whether equal values are on one shard, so that each shard's distinct ones are all distinct."""

@@ -72,7 +72,7 @@ TIERS = [
     # aggregates
     ("select count(*), sum(id), min(total), max(note) from orders", "fold"),
     ("select count(distinct customer_id) from orders", "fold"),
-    ("select count(distinct note) from orders", "gather"),
+    ("select count(distinct note) from orders", "partial"),
     ("select avg(total), count(*) + 1 from orders", "partial"),
     ("select note, count(*) from orders group by note order by 2 desc limit 3", "partial"),
     ("select customer_id, array_agg(id order by id) from orders group by customer_id", "scatter"),

@@ -236,3 +236,17 @@ with x as (update customers set note = 'cte' where id in (5, 6, 7) returning id,
 
 -- WITH that reads what another part returns
 with a as (update customers set note = 'a' where id = 5 returning id), b as (delete from items using a where customer_id = 5 and a.id = customer_id returning line) select count(*) from b;
+
+-- DISTINCT values of all shards
+select count(distinct country), count(distinct id), count(*), sum(balance) from customers;
+select active, count(distinct country), count(distinct score), avg(score), stddev(score), min(name collate "C") from customers group by active order by 1;
+select customer_id % 2, count(distinct customer_id), count(distinct status) from orders group by 1 order by 1;
+select count(distinct status) from orders where total < 0;
+select status, count(distinct total), sum(distinct id) from orders group by status order by 1;
+select count(distinct note) filter (where id > 3), count(distinct note) from customers;
+select count(distinct lower(name)) from customers;
+select count(distinct born), count(distinct (born > '1990-01-01')) from customers;
+select country from customers group by country having count(distinct score) > 2 order by count(distinct score) desc, 1;
+select count(distinct o.status), count(distinct c.country) from customers c join orders o on o.customer_id = c.id;
+select count(distinct 1), count(distinct null::int) from customers;
+select count(distinct tags), count(distinct created) from customers;
