@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .replication import LinkError, Target
 
-__all__ = ["UNCHANGED", "Begin", "Cell", "Changes", "Column", "Commit", "Custom", "Cutter", "Delete", "Insert",
-           "Message", "Origin", "Relation", "Row", "SlotLost", "Stream", "Transfers", "Truncate", "Type", "Unchanged",
+__all__ = ["UNCHANGED", "Begin", "Cell", "Changes", "Column", "Commit", "Custom", "Cutter", "Delete", "Insert", "Made",
+           "Message", "Origin", "Relation", "Row", "SlotLost", "Stream",
+           "TableSql", "Transfers", "Truncate", "Type", "Unchanged",
            "Update"]
 
 
@@ -166,6 +167,23 @@ class Cutter(Protocol):
         """Whole rows, with their ends, and the fields of the key of each, as they were written."""
 
 
+class Made(NamedTuple):
+    """A part of a table. ``kind`` with ``name``: constraint, index, trigger, function, foreign key, owner; else ""."""
+
+    kind: str
+    name: str
+    sql: str
+
+
+class TableSql(NamedTuple):
+    """How a table is made: ``first`` before its rows come, ``later`` behind them; ``definition`` compares with
+    ``difference``."""
+
+    first: tuple[str, ...]
+    later: tuple[Made, ...]
+    definition: Any
+
+
 class Changes(Protocol):
     """The part of a dialect that copies rows and follows changes."""
 
@@ -177,6 +195,9 @@ class Changes(Protocol):
 
     def slot_of_int(self, value: int) -> int:
         """The hash of a key of one integer, unsigned."""
+
+    async def table_sql(self, connection: Any, schema: str, name: str) -> TableSql | None:
+        """How a table is made at another place; None: there is no such table."""
 
     def values(self, field: bytes) -> bytes | None:
         """A field as it was written, as a value; None is NULL."""

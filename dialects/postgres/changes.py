@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
-from shardproxy.dialects.changes import Changes, Cutter, Stream
+from shardproxy.dialects.changes import Changes, Cutter, Stream, TableSql
 from shardproxy.dialects.replication import Target
 
 from .change_stream import ChangeStream
+from .moved_tables import table_sql
 from .partition_hash_cy import hash_int, partition_hash
 from .sharded.copy_format import CopyFormat
 from .sharded.copy_rows_cy import RowCutter
@@ -37,6 +38,9 @@ class PostgresChanges:
 
     def slot_of_int(self, value: int) -> int:
         return (hash_int(value) + _OFFSET) & _WORD
+
+    async def table_sql(self, connection: Any, schema: str, name: str) -> TableSql | None:
+        return await table_sql(connection, schema, name)
 
     def values(self, field: bytes) -> bytes | None:
         return _FORMAT.value(field, 0)

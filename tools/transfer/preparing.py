@@ -1,0 +1,214 @@
+"""What a transfer makes at its places, and what takes it away again.
+
+Invariants: an object is noted in the journal before it is made, and crossed out after it is gone; everything here may
+be done again after it stopped anywhere. A slot that exists is never made anew: see ``resync``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import asyncpg
+
+from shardproxy.dialects.changes import SlotLost
+
+from .chunks import TABLES, lsn_text, position_of
+from .move import Move, Place
+from .tables import Links, MovedTable, changes_of, ident, label, load_tables, object_name, origin_name
+
+__all__ = ["Notes", "drop_all", "finish_tables", "load", "prepare"]
+
+WORKERS = 16
+"""At most so many copy at once; each has an origin of its own."""
+_MISSING = {
+    "constraint": "select not exists (select from pg_constraint where conrelid = $1::text::regclass and conname = $2)",
+    "foreign key": "select not exists (select from pg_constraint where conrelid = $1::text::regclass and conname = $2)",
+    "index": "select to_regclass($2) is null and $1::text is not null",
+    "trigger": "select not exists (select from pg_trigger where tgrelid = $1::text::regclass and tgname = $2)",
+    "owner": "select exists (select from pg_roles r, pg_class c where r.rolname = $2 and c.oid = $1::text::regclass "
+             "and c.relowner <> r.oid)",
+    "function": "select not exists (select from pg_trigger where tgrelid = $1::text::regclass and tgname = $2)",
+}
+
+
+class Notes(Protocol):
+    """Where objects are noted; see ``journal.Journal``."""
+
+    async def note_object(self, name: str, place: str, kind: str, what: str) -> None:
+        """Before it is made."""
+
+    async def forget_object(self, name: str, place: str, kind: str, what: str) -> None:
+        """After it is gone."""
+
+    async def objects(self, name: str | None = None) -> Sequence[Any]:
+        """All that are noted: with ``place``, ``kind`` and ``object``."""
+
+
+async def load(move: Move, links: Links, into: str = "") -> dict[str, list[MovedTable]]:
+    """The tables of each source, as they are now, by the name of the source."""
+    found: dict[str, list[MovedTable]] = {}
+    for source in move.streams():
+        connection = await links.open(source.name)
+        try:
+            found[source.name] = await load_tables(connection, move, source, into)
+        finally:
+            connection.terminate()
+    return found
+
+
+async def prepare(move: Move, links: Links, notes: Notes, into: str = "") -> dict[str, list[MovedTable]]:
+    """Publications, slots, tables and progress. The slots are there before anything is copied."""
+    tables = await load(move, links, into)
+    for place in move.targets:
+        target = await links.open(place.name)
+        try:
+            await target.execute(TABLES)
+            for source in move.streams():
+                wanted = [table for table in tables[source.name] if place in move.targets_of(table.table)]
+                if source != place and wanted:
+                    await notes.note_object(move.name, place.name, "origin", origin_name(move, source, place))
+                    await _make_tables(move, links, notes, source, place, target, wanted)
+        finally:
+            target.terminate()
+    for source in move.streams():
+        await follow_from_now(move, links, notes, source, tables[source.name])
+    return tables
+
+
+async def follow_from_now(move: Move, links: Links, notes: Notes, source: Place, tables: Sequence[MovedTable]) -> int:
+    """A publication and a slot at a source, and its position at the targets. Gives the position."""
+    name = object_name(move, source)
+    connection = await links.open(source.name)
+    try:
+        await notes.note_object(move.name, source.name, "publication", name)
+        if not await connection.fetchval("select exists (select from pg_publication where pubname = $1)", name):
+            names = ", ".join(table.source_name for table in tables)
+            await connection.execute(f"create publication {ident(name)} for table {names}")
+        await notes.note_object(move.name, source.name, "slot", name)
+        position = await connection.fetchval(
+            "select confirmed_flush_lsn::text from pg_replication_slots where slot_name = $1", name)
+    finally:
+        connection.terminate()
+    if position is None:
+        stream = await changes_of().open((await links.primary(source.name)).target)
+        try:
+            position = lsn_text(await stream.create_slot(name))
+        finally:
+            stream.close()
+    for place in move.targets:
+        if place != source and any(place in move.targets_of(table.table) for table in tables):
+            target = await links.open(place.name)
+            try:
+                await target.execute(
+                    "insert into shardproxy.transfer_positions (transfer, source, lsn) values ($1, $2, "
+                    "$3::text::pg_lsn) on conflict do nothing", label(move), source.name, position)
+            finally:
+                target.terminate()
+    return position_of(position)
+
+
+async def _make_tables(move: Move, links: Links, notes: Notes, source: Place, place: Place, target: Any,
+                       tables: Sequence[MovedTable]) -> None:
+    connection = await links.open(source.name)
+    try:
+        for table in tables:
+            if await target.fetchval("select to_regclass($1) is not null", table.target_name):
+                continue
+            made = await changes_of().table_sql(connection, *table.table)
+            if made is None:
+                raise LookupError(f"there is no table {table.text}")
+            await notes.note_object(move.name, place.name, "table", table.target_name)
+            async with target.transaction():
+                for sql in made.first:
+                    await target.execute(sql)
+    finally:
+        connection.terminate()
+
+
+async def finish_tables(move: Move, links: Links, tables: dict[str, list[MovedTable]]) -> list[str]:
+    """Indexes, constraints, triggers, rights and foreign keys at the targets, once every stream has come beyond the
+    last chunk. Gives what could not be made: a foreign key whose other table is elsewhere, a role that is missing."""
+    warnings: list[str] = []
+    done: set[tuple[str, str]] = set()
+    for source in move.streams():
+        connection = await links.open(source.name)
+        try:
+            for table in tables[source.name]:
+                made = await changes_of().table_sql(connection, *table.table)
+                for place in move.targets_of(table.table):
+                    if made is None or place == source or (place.name, table.text) in done:
+                        continue
+                    done.add((place.name, table.text))
+                    warnings += await _finish(links, place, table, made.later)
+        finally:
+            connection.terminate()
+    return warnings
+
+
+async def _finish(links: Links, place: Place, table: MovedTable, later: Sequence[Any]) -> list[str]:
+    warnings: list[str] = []
+    target = await links.open(place.name)
+    try:
+        await target.execute("set statement_timeout = 0")
+        for kind, name, sql in later:
+            if kind in _MISSING and not await target.fetchval(_MISSING[kind], table.target_name, name):
+                continue
+            try:
+                await target.execute(sql)
+            except (asyncpg.UndefinedTableError, asyncpg.UndefinedObjectError, asyncpg.UndefinedFunctionError,
+                    asyncpg.WrongObjectTypeError, asyncpg.ForeignKeyViolationError,
+                    asyncpg.InvalidForeignKeyError) as error:
+                if kind in ("constraint", "index"):
+                    raise
+                warnings.append(f"{place}: {table.text}: {error}")
+        await target.execute(f"analyze {table.target_name}")
+    finally:
+        target.terminate()
+    return warnings
+
+
+async def drop_all(move: Move, links: Links, notes: Notes, *, targets_too: bool = False) -> None:
+    """Slots, publications, origins and progress of one direction; ``targets_too``: the tables that it made as well."""
+    for source in move.streams():
+        await drop_stream(move, links, notes, source)
+    for place in move.targets:
+        target = await links.open(place.name)
+        try:
+            await _drop_at(move, target, notes, place, targets_too)
+        finally:
+            target.terminate()
+
+
+async def drop_stream(move: Move, links: Links, notes: Notes, source: Place) -> None:
+    """The slot and the publication at a source."""
+    name = object_name(move, source)
+    stream = await changes_of().open((await links.primary(source.name)).target)
+    try:
+        await stream.drop_slot(name)
+    except SlotLost:
+        pass
+    finally:
+        stream.close()
+    await notes.forget_object(move.name, source.name, "slot", name)
+    connection = await links.open(source.name)
+    try:
+        await connection.execute(f"drop publication if exists {ident(name)}")
+    finally:
+        connection.terminate()
+    await notes.forget_object(move.name, source.name, "publication", name)
+
+
+async def _drop_at(move: Move, target: Any, notes: Notes, place: Place, tables_too: bool) -> None:
+    made = [one for one in await notes.objects(move.name) if (one.place, one.kind) == (place.name, "table")]
+    for one in made if tables_too else ():
+        await target.execute(f"drop table if exists {one.object} cascade")
+        await notes.forget_object(move.name, place.name, "table", one.object)
+    for source in move.streams():
+        for worker in ("", *(f":{number}" for number in range(WORKERS))):
+            await target.execute("select pg_replication_origin_drop(roname) from pg_replication_origin "
+                                 "where roname = $1", origin_name(move, source, place, worker))
+        await notes.forget_object(move.name, place.name, "origin", origin_name(move, source, place))
+    for table in ("transfer_chunks", "transfer_positions"):
+        if await target.fetchval("select to_regclass($1) is not null", f"shardproxy.{table}"):
+            await target.execute(f"delete from shardproxy.{table} where transfer = $1", label(move))
