@@ -45,7 +45,7 @@ async def describe(session: Any, text: bytes, types: tuple[int, ...], route: Any
         known.move_to_end(key)
         return found
     found = await _ask(session, text, types)
-    if len(text) <= TEXT_MAX and route.kind in LASTING:
+    if len(text) <= TEXT_MAX and (route is None or route.kind in LASTING):    # None: a query
         known[key] = found
     if len(known) > KNOWN_MAX:
         known.popitem(last=False)
