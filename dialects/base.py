@@ -97,6 +97,10 @@ class Dialect(Protocol):
         """Compare tables (``TableLayout``) on the coordinator and the shards (connections by place), and give the
         coordinator what it needs of those that only the shards have."""
 
+    async def exchange(self, connection: Any, name: str, how: str, tables: Sequence[tuple[str, str]]) -> None:
+        """At a cutover: what these names stand for. ``how``: ``shell`` or ``table`` on the coordinator, ``swap`` with
+        copies that were made beside, ``unswap``. In one transaction; of one ``name``, once only."""
+
     async def settle_layout(self, connection: Any, store: Callable[[Sequence[Any]], Awaitable[None]]) -> bool:
         """Call ``store`` with the changes of the layout (``LayoutChange``) that committed DDL has left on the
         coordinator, and forget them when it returns. Gives whether there were any."""

@@ -90,5 +90,11 @@ class Postgres(Proxying):
 
         return explain_offline(text, schema, layout)
 
+    async def exchange(self, connection: Any, name: str, how: str, tables: Sequence[tuple[str, str]]) -> None:
+        """Give these tables' names to other relations, in a transaction; once for each ``name``."""
+        from shardproxy.dialects.postgres.sharded.exchange import exchange
+
+        await exchange(connection, name, how, tables)
+
 
 DIALECT = Postgres()

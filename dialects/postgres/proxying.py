@@ -69,11 +69,12 @@ class Proxying:
         link.settings = link.parameters = EMPTY
         link.database = database
         link.router = database.router
+        made: Any
         if getattr(database, "layout", None) is not None:
-            from .sharded.session import ShardedSession as Session
+            from .sharded.session import ShardedSession as made
         else:
-            from .session import PgSession as Session
-        link.session = Session(link, database, user, server_user, EMPTY, registry)
+            from .session import PgSession as made
+        link.session = made(link, database, user, server_user, EMPTY, registry)
         return link.session
 
     def held(self, database: Any, tables: Any) -> Any:

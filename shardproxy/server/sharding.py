@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -41,13 +41,15 @@ class Monitoring(Protocol):
 
 @dataclass
 class _Known:
-    """``seen``: primaries and tables that were looked at; ``prepared``: primary of each place that is."""
+    """``seen``: primaries and tables that were looked at; ``prepared``: primary of each place that is; ``moved``:
+    tables that a transfer has put where the layout says."""
 
     adopted: Adopted | None = None
     seen: tuple[object, ...] = ()
     prepared: dict[str, str] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
     looked: float = 0.0
+    moved: set[tuple[str, str]] = field(default_factory=set)
 
 
 class Sharding:
@@ -55,9 +57,9 @@ class Sharding:
 
     def __init__(self, databases: Callable[[], Mapping[str, Database]], dialects: Callable[[str], Dialect],
                  monitor: Monitoring, layouts: Callable[[], Mapping[str, Layout]], on_ready: Callable[[str], None],
-                 log: Log) -> None:
+                 log: Log, moving: Callable[[str], Collection[tuple[str, str]]] = lambda database: ()) -> None:
         self._databases, self._dialects, self._monitor = databases, dialects, monitor
-        self._layouts, self._on_ready, self._log = layouts, on_ready, log
+        self._layouts, self._on_ready, self._log, self._moving = layouts, on_ready, log, moving
         self._known: dict[str, _Known] = {}
 
     async def start(self) -> None:
@@ -91,8 +93,7 @@ class Sharding:
 
     def visible(self, database: str, layout: Layout) -> Layout:
         """The layout without tables that are not yet where it says."""
-        known = self._known.get(database)
-        pending = known.adopted.pending if known is not None and known.adopted is not None else {}
+        pending = self.pending(database)
         if not pending:
             return layout
         return replace(layout, keyspaces={
@@ -103,7 +104,19 @@ class Sharding:
     def pending(self, database: str) -> Mapping[tuple[str, str], str]:
         """Tables that are not yet where the layout says, and why."""
         known = self._known.get(database)
-        return known.adopted.pending if known is not None and known.adopted is not None else {}
+        if known is None or known.adopted is None:
+            return {}
+        return {table: why for table, why in known.adopted.pending.items() if table not in known.moved}
+
+    def settle(self, database: str, moved: Mapping[tuple[str, str], bool]) -> None:
+        """A transfer has moved these tables to where the layout says (True), or away: whatever was seen before."""
+        known = self._known.get(database)
+        if known is None:
+            return
+        before = set(known.moved)
+        known.moved = {table for table in {*before, *moved} if moved.get(table, table in before)}
+        if known.moved != before:
+            known.seen = ()
 
     def with_refused(self, database: str, facts: dict[str, Any]) -> dict[str, Any]:
         """Facts, with the tables on which statements are refused."""
@@ -143,11 +156,11 @@ class Sharding:
             if COORDINATOR in connections:
                 shards = {place: connection for place, connection in connections.items() if place != COORDINATOR}
                 dialect = self._dialects(entry.dialect)
-                adopted = await dialect.adopt(connections[COORDINATOR], shards, layout.tables())
+                adopted = await self._adopt(dialect, name, connections[COORDINATOR], shards, layout, known)
                 if adopted != Adopted() and known.adopted is not None:
                     # a statement may be committing, at one place before the other
                     await asyncio.sleep(SETTLE_S)
-                    adopted = await dialect.adopt(connections[COORDINATOR], shards, layout.tables())
+                    adopted = await self._adopt(dialect, name, connections[COORDINATOR], shards, layout, known)
                 known.looked = time.monotonic()
                 known.seen = seen
                 self._learn(name, known, adopted)
@@ -157,6 +170,16 @@ class Sharding:
             for connection in connections.values():
                 with contextlib.suppress(OSError, TimeoutError):
                     await connection.close(timeout=entry.health_timeout)
+
+    async def _adopt(self, dialect: Dialect, name: str, coordinator: Any, shards: Mapping[str, Any], layout: Layout,
+                     known: _Known) -> Adopted:
+        """What is in transfer is left as it is known: its tables are at two places for a while."""
+        moving = set(self._moving(name))
+        adopted = await dialect.adopt(coordinator, shards, [table for table in layout.tables()
+                                                            if (table.schema, table.name) not in moving])
+        before = known.adopted.pending if known.adopted is not None else {}
+        adopted.pending.update({table: why for table, why in before.items() if table in moving})
+        return adopted
 
     async def _prepared(self, name: str, entry: Database, place: str, server: ServerView, known: _Known) -> Any:
         """A connection to a place that has what it needs; None if it cannot be had."""

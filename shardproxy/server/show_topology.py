@@ -58,7 +58,9 @@ async def prepared(state: State) -> Reply:
 
 
 async def transfers(state: State) -> Reply:
-    """Data movements in progress. This version has none."""
-    columns = (("name", TEXT), ("kind", TEXT), ("database", TEXT), ("state", TEXT), ("rows_copied", INT),
-               ("rows_estimated", INT), ("lag_bytes", INT), ("error", TEXT))
-    return Reply(columns=columns)
+    """Data movements: how far each is, and whether the proxies hold its tables."""
+    columns = (("name", TEXT), ("kind", TEXT), ("database", TEXT), ("state", TEXT), ("phase", TEXT),
+               ("tables", TEXT), ("rows_copied", INT), ("rows_estimated", INT), ("lag_bytes", INT),
+               ("pause_ms", FLOAT), ("proxies", INT), ("holding", INT), ("held", BOOL), ("error", TEXT))
+    rows = [] if state.transfers is None else await state.transfers()
+    return Reply(columns=columns, rows=[[row.get(name) for name, _ in columns] for row in rows])

@@ -6,7 +6,7 @@ Invariant: only the supervisor changes it (through `Actions`); everyone else rea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -77,6 +77,7 @@ class State:
     servers_seen: Callable[[], list[dict[str, Any]]] = list
     layouts: Callable[[], Mapping[str, Layout]] = dict
     recovery: Recovery | None = None
+    transfers: Callable[[], Awaitable[list[dict[str, Any]]]] | None = None
     paused_all: bool = False
     draining: bool = False
     started: float = field(default_factory=time.time)

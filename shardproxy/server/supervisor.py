@@ -35,6 +35,7 @@ from shardproxy.server.monitor import Monitor
 from shardproxy.server.parent_api import FromWorker
 from shardproxy.server.permits import Permits
 from shardproxy.server.place_links import PlaceLinks
+from shardproxy.server.proxies import Proxies
 from shardproxy.server.reclaim import Reclaimer
 from shardproxy.server.recovery import Recovery
 from shardproxy.server.sharding import Sharding
@@ -93,10 +94,14 @@ class Supervisor:
         self.layouts = Layouts(config, dialects.get, self.monitor, self._laid_out, get_logger("layouts"))
         self.state.layouts = lambda: self.layouts.known
         self.sharding = Sharding(lambda: self.state.config.databases, dialects.get, self.monitor,
-                                 lambda: self.layouts.known, self._looked_at, get_logger("sharding"))
+                                 lambda: self.layouts.known, self._looked_at, get_logger("sharding"),
+                                 lambda database: self.proxies.moving(database))
         self.layout_changes = LayoutChanges(
             lambda: self.state.config.databases, dialects.get, self.monitor, self.layouts.change,
             lambda: [name for name in self.layouts.known if self.sharding.ready(name)], get_logger("layouts"))
+        self.proxies = Proxies(lambda: self.state.config.databases, dialects.get, self.monitor, self.layouts,
+                               self.sharding, self.workers, self.catalogs.ddl, get_logger("transfers"))
+        self.state.transfers = self.proxies.transfers
         self._facts: dict[str, tuple[dict[str, Any], int]] = {}
         self.state.servers_seen = self.monitor.snapshot
         self.state.recovery = self.recovery
@@ -144,7 +149,7 @@ class Supervisor:
                 takeover.start()
             await self._http.start(listeners)
             for task in (self.reclaimer.run(), count(self.state), report(self.state), self.layouts.run(),
-                         self.sharding.run(), self.deadlocks.run(), self.layout_changes.run()):
+                         self.sharding.run(), self.deadlocks.run(), self.proxies.run(), self.layout_changes.run()):
                 self._background.spawn(task)
             for listener in listeners:
                 self._announce(f"ready {listener.kind} {listener.address}")
@@ -237,6 +242,7 @@ class Supervisor:
         for paused in [None] if state.paused_all else sorted(state.paused):
             endpoint.notify("pause", database=paused)
         self.recovery.introduce(index)
+        self.proxies.introduce(index)
         for database, layout in self.layouts.known.items():
             if self.sharding.ready(database):
                 visible = self.sharding.visible(database, layout)

@@ -50,7 +50,8 @@ def _reaching(tables: Any, names: set[str]) -> frozenset[str]:
     found, before = set(names), 0
     while len(found) > before:
         before = len(found)
-        found |= {table.name for table in tables if table.kind in "vm" and not found.isdisjoint(_words(table.definition))}
+        found |= {table.name for table in tables
+                  if table.kind in "vm" and not found.isdisjoint(_words(table.definition))}
         found |= tables.touching(found)
     return frozenset(found | tables.functions_opaque)
 

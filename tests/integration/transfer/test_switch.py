@@ -1,0 +1,106 @@
+"""The cutover through two proxies under load: nobody hears an error, nothing is lost, strays are refused."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from shardproxy.tools.cluster import Node
+from shardproxy.tools.transfer.parts import NotNow
+
+from .moving import Town
+
+_numbers = itertools.count(1)
+
+
+@pytest_asyncio.fixture
+async def town(sharded_node: Node, tmp_path: Path) -> AsyncIterator[Town]:
+    made = Town(sharded_node, f"town{os.getpid()}_{next(_numbers)}", tmp_path)
+    try:
+        await made.build()
+        made.start()
+        yield made
+    finally:
+        await made.remove()
+
+
+class Load:
+    """Clients that write and read through the proxies, and count what was acknowledged."""
+
+    def __init__(self, town: Town, clients: int = 4) -> None:
+        self.town, self.done, self.errors = town, 0, []  # type: ignore[var-annotated]
+        self.longest = 0.0
+        self._stop = False
+        self._tasks = [asyncio.create_task(self._client(n)) for n in range(clients)]
+
+    async def _client(self, number: int) -> None:
+        loop = asyncio.get_running_loop()
+        async with self.town.client(number % 2) as client:
+            at = number
+            while not self._stop:
+                at += 1
+                started = loop.time()
+                account = at * 7 % 50 + 1
+                try:
+                    if number % 2:
+                        async with client.transaction():
+                            await client.execute("update accounts set balance = balance + 1 where id = $1", account)
+                            await client.execute("insert into entries (account, delta) values ($1, 1)", account)
+                    else:
+                        await client.execute(f"with one as (select 1) update accounts set balance = balance + 1 "
+                                             f"where id = {account}")
+                        await client.execute("insert into entries (account, delta) values ($1, 1)", account)
+                    await client.fetch("select * from accounts where id = $1", account)
+                    self.done += 1
+                except Exception as error:
+                    self.errors.append(f"{type(error).__name__} {error}")
+                    return
+                self.longest = max(self.longest, loop.time() - started)
+
+    async def stop(self) -> None:
+        self._stop = True
+        await asyncio.wait_for(asyncio.gather(*self._tasks), 60)
+
+
+async def totals(town: Town) -> tuple[int, int, int]:
+    async with town.client() as client:
+        return (await client.fetchval("select count(*) from accounts"),
+                await client.fetchval("select sum(balance) from accounts"),
+                await client.fetchval("select sum(delta) from entries"))
+
+
+@pytest.mark.timeout(120)
+async def test_there_and_back_under_load(town: Town) -> None:
+    load = Load(town)
+    await asyncio.sleep(1.5)
+    pause = await town.switch()
+    await asyncio.sleep(1.0)
+    assert load.errors == []
+    async with town.direct(f"{town.name}_s0") as shard:
+        assert await shard.fetchval("select count(*) from accounts") > 10
+    async with town.direct() as stray:
+        with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
+            await stray.execute("insert into accounts values (1000, 0, 'stray')")
+        with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
+            await stray.execute("update shardproxy_old.accounts set balance = 0")
+    back = await town.switch(backwards=True)
+    await asyncio.sleep(1.0)
+    await load.stop()
+    assert load.errors == []
+    assert load.done > 20
+    assert await totals(town) == (50, load.done, load.done)
+    async with town.direct() as there:
+        assert await there.fetchval("select sum(balance) from balances") == load.done
+        assert await there.fetchval("select sum(balance) from accounts") == load.done
+    async with town.direct(f"{town.name}_s0") as shard:
+        with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
+            await shard.execute("update accounts set balance = 0")
+    print(f"paused {pause:.0f} ms and {back:.0f} ms; {load.done} rounds, the longest {load.longest:.2f} s")
+    assert pause < 2000 and back < 2000

@@ -1,0 +1,310 @@
+"""The cutover: writes to the moved tables go from the sources to the targets, in one pause.
+
+    c0 preflight    proxies live and know of the transfer, the locks could be had, nobody else is at it
+    c1 intent       the row of the cutover: deadline, fences to be undone, what is to follow the commit
+    c2 held         every live proxy holds the tables, and nothing is under way on them through it
+    c3 drained      the fence of every source
+    c4 c5           the streams have applied all that was committed until then
+    c6 checked      the tables are still defined alike
+    c7 armed        the way back can begin
+    c8 sequences    advanced
+    c9 COMMIT       one transaction on the coordinator's primary: the row becomes ``committed``, and if tables leave the
+                    coordinator (or come back) their names go to shells (or to the tables) in the same transaction
+    c10 routed      names at the shards, the layout in its store, the fences of what stays: redo
+    c11 released    every proxy has the new layout and lets go
+
+Why in this order. The layout may be in a file, the names are in a database: no single write has both. So the row
+decides: until c9 nothing but fences and holds was made, and whoever sees the deadline pass takes them back; from c9 on
+all that follows is in the row, can be repeated, and is completed by whoever sees the (new) deadline pass: the tool, or
+the parent of any proxy (``server/transfers.py``). Shells come with the row, not after it: a crash between two steps
+could otherwise leave a writable table that the layout does not name. The layout comes after the names: while they
+differ the proxies hold the tables, and a proxy that starts just then finds a shell, which refuses, never old rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import asyncpg
+
+from shardproxy import dialects
+from shardproxy.server.transfers import finish, make_tables, read_holds, settle_undo, unfence_sql
+from shardproxy.topology.store import Store
+from shardproxy.topology.switch import Switch
+
+from . import fence as fences
+from .fence import Drained, FenceError, fence_sql, leaves, lock_sql
+from .fleet import Fleet
+from .move import COORDINATOR, Move, Table
+from .parts import Blocker, Context, Mismatch, NotNow, Streams, Switched, failpoint
+from .sequences import advance
+
+__all__ = ["Cutover"]
+
+KNOW_S, ROUTED_S, REDO_S = 10.0, 30.0, 5.0
+NEW, OLD = "shardproxy_new", "shardproxy_old"
+
+_INTENT = """
+update shardproxy.holds set phase = 'hold', tables = $2, body = $3, changed_at = clock_timestamp(),
+       deadline = clock_timestamp() + make_interval(secs => $4)
+ where transfer = $1 and phase in ('announced', 'switched')
+   and not exists (select from shardproxy.holds where phase in ('hold', 'undoing', 'committed'))
+returning transfer
+"""
+_COMMIT = """
+update shardproxy.holds set phase = 'committed', changed_at = clock_timestamp(),
+       deadline = clock_timestamp() + make_interval(secs => $2)
+ where transfer = $1 and phase = 'hold' and deadline > clock_timestamp() returning transfer
+"""
+_SHAPE = """
+select array_agg(format('%s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull) order by a.attnum)
+  from pg_attribute a where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped
+"""
+
+
+class Cutover:
+    """Implements ``parts.Switch`` for one transfer. ``arm``: called before the commit with the direction; it sees to
+    it that the way back can begin where the writes of the targets begin."""
+
+    def __init__(self, context: Context, store: Store, arm: Callable[[bool], Awaitable[None]] | None = None) -> None:
+        self._context, self._store, self._arm = context, store, arm
+        self._name = context.move.name
+        self._dialect = dialects.get(context.servers.entry.dialect)
+
+    # -- before
+
+    async def blockers(self) -> list[Blocker]:
+        """Who would stand in the way of a fence now. Tells the proxies of the transfer, if they do not know yet."""
+        move = self._move(False)
+        async with self._context.servers.connected(COORDINATOR) as connection:
+            await Fleet(connection, self._name).announce(move.tables)
+        return await self._blockers(move)
+
+    async def _blockers(self, move: Move) -> list[Blocker]:
+        async def ask(place: str) -> list[Blocker]:
+            async with self._context.servers.connected(place) as connection:
+                return await fences.blocked_by(connection, place, _tables_at(move, place), readers=place == COORDINATOR)
+
+        found = await asyncio.gather(*(ask(place.name) for place in move.sources))
+        return [blocker for one in found for blocker in one]
+
+    def fence_sql(self) -> list[tuple[str, str]]:
+        """For ``plan``: (place, SQL)."""
+        move = self._move(False)
+        return [(place.name, ";\n".join([lock_sql(_tables_at(move, place.name)),
+                                         *fence_sql(_tables_at(move, place.name))]) + ";") for place in move.sources]
+
+    # -- the cutover
+
+    async def cutover(self, backwards: bool, streams: Streams, max_hold: float) -> Switched:
+        """Move the writes. NotNow, Mismatch: nothing has changed, within ``max_hold``."""
+        move = self._move(backwards)
+        servers = self._context.servers
+        async with servers.connected(COORDINATOR) as connection:
+            fleet = Fleet(connection, self._name)
+            await self._preflight(connection, fleet, move)
+            places = {place.name: await servers.open(place.name) for place in move.sources}
+            try:
+                body = await self._body(connection, move)
+                failpoint("c0")
+                started = time.monotonic()
+                await self._intent(connection, move, body, max_hold)
+                try:
+                    await self._until_commit(connection, fleet, move, body, places, streams, backwards,
+                                             started + max_hold)
+                except BaseException as error:
+                    if not await asyncio.shield(self._undone(connection)):
+                        self._context.log("cutover committed, although it was interrupted", error=str(error))
+                    elif isinstance(error, FenceError | TimeoutError | asyncpg.LockNotAvailableError):
+                        raise NotNow(str(error) or f"not within {max_hold:g} s",
+                                     tuple(await self._blockers(move))) from error
+                    else:
+                        raise
+                failpoint("c9")
+                await self._routed(connection, fleet)
+                pause_ms = (time.monotonic() - started) * 1000
+            finally:
+                for place in places.values():
+                    place.terminate()
+        failpoint("c11")
+        self._context.log("cutover", pause_ms=round(pause_ms, 1), backwards=backwards)
+        return Switched(pause_ms)
+
+    async def _preflight(self, connection: Any, fleet: Fleet, move: Move) -> None:
+        await fleet.announce(move.tables)
+        await fleet.all_know(KNOW_S)
+        for place in move.sources:
+            async with self._context.servers.connected(place.name) as there:
+                await fences.make_fence_function(there)
+                if not await fences.trial(there, _tables_at(move, place.name)):
+                    raise NotNow(f"the tables at {place} are in use", tuple(await self._blockers(move)))
+
+    async def _body(self, connection: Any, move: Move) -> dict[str, Any]:
+        """All that undo and redo need."""
+        exchanges, after = [], {name for table in move.tables for name in move.homes(move.after, table)}
+        for place in sorted(after - {COORDINATOR}):
+            async with self._context.servers.connected(place) as there:
+                how, staged = await _staged(there, move, place)
+                if staged:
+                    exchanges.append([place, how, staged])
+        spaces = {name.partition("/")[0] for name in (place.name for place in (*move.sources, *move.targets)) if name}
+        epoch, stored = await self._store.load()
+        if stored is None:
+            raise NotNow("no layout is stored: start a proxy first")
+        return {"fences": [[place.name, await self._leaves(place.name, move)] for place in move.sources],
+                "unfence": [[name, await self._leaves(name, move)] for name in sorted(after)],
+                "exchanges": exchanges, "epoch": epoch,
+                "switch": Switch.between(move.after, move.tables, sorted(spaces)).to_json()}
+
+    async def _leaves(self, place: str, move: Move) -> list[list[str]]:
+        async with self._context.servers.connected(place) as there:
+            return [list(table) for table in await leaves(there, move.tables)]
+
+    async def _intent(self, connection: Any, move: Move, body: dict[str, Any], seconds: float) -> None:
+        """c1."""
+        tables = json.dumps([list(table) for table in move.tables])
+        if await connection.fetchval(_INTENT, self._name, tables, json.dumps(body), seconds) is None:
+            raise NotNow("another cutover of this database is under way")
+
+    async def _until_commit(self, connection: Any, fleet: Fleet, move: Move, body: dict[str, Any],
+                            places: dict[str, Any], streams: Streams, backwards: bool, deadline: float) -> None:
+        """c2 to c9."""
+        def left() -> float:
+            return max(deadline - time.monotonic(), 0.0)
+
+        await fleet.notify()
+        failpoint("c1")
+        async with asyncio.timeout(left()):
+            await fleet.all_hold(left())
+            failpoint("c2")
+            drained = await _all(fences.fence(there, place, _tables_at(move, place), left())
+                                 for place, there in places.items())
+            failpoint("c3")
+            await self._caught_up(drained, streams)
+            failpoint("c5")
+            await self._alike(move)
+            failpoint("c6")
+            if self._arm is not None:
+                await self._arm(backwards)
+            failpoint("c7")
+            await advance(connection, move.tables)
+            failpoint("c8")
+            await self._commit(connection, move, body, deadline)
+
+    async def _caught_up(self, drained: Sequence[Drained], streams: Streams) -> None:
+        """Only what was drained has a last position."""
+        assert drained
+        failpoint("c4")
+        await streams.caught_up()
+
+    async def _alike(self, move: Move) -> None:
+        """DDL that came past the proxies."""
+        for schema, name in move.tables:
+            shapes: dict[str, object] = {}
+            for place in sorted({place.name for place in (*move.sources_of((schema, name)),
+                                                          *move.targets_of((schema, name)))}):
+                async with self._context.servers.connected(place) as there:
+                    shapes[place] = await there.fetchval(_SHAPE, f'"{schema}"."{name}"')
+            if len({str(shape) for shape in shapes.values() if shape is not None}) > 1:
+                raise Mismatch(f"table {schema}.{name} is defined differently at {', '.join(map(repr, shapes))}")
+
+    async def _commit(self, connection: Any, move: Move, body: dict[str, Any], deadline: float) -> None:
+        """The point of no return. Locks of readers are waited for, a moment at a time."""
+        leaving = [table for table in move.tables if COORDINATOR in move.homes(move.before, table)]
+        coming = [table for table in move.tables if COORDINATOR in move.homes(move.after, table)]
+        while True:
+            try:
+                async with connection.transaction():
+                    await connection.execute("set local synchronous_commit = on")
+                    if await connection.fetchval(_COMMIT, self._name, REDO_S) is None:
+                        raise NotNow("the deadline has passed")
+                    for how, tables in (("shell", leaving), ("table", coming)):
+                        if tables:
+                            await self._dialect.exchange(connection, f"{self._name} {body['epoch']}", how, tables)
+                return
+            except asyncpg.LockNotAvailableError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.02)
+
+    async def _undone(self, connection: Any) -> bool:
+        """Take back what was made. False: it has committed."""
+        try:
+            return await settle_undo(connection, self._context.servers.open, self._name, now=True)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            async with self._context.servers.connected(COORDINATOR) as again:
+                return await settle_undo(again, self._context.servers.open, self._name, now=True)
+
+    async def _routed(self, connection: Any, fleet: Fleet) -> None:
+        """c10 and c11."""
+        epoch = await finish(connection, self._context.servers.open, self._store, self._dialect.exchange, self._name)
+        failpoint("c10")
+        await fleet.all_routed(epoch, ROUTED_S)
+
+    # -- after a crash, and at the end
+
+    async def committed(self, backwards: bool) -> bool:
+        """Whether the last cutover has committed, in this direction; what was left of it is completed."""
+        async with self._context.servers.connected(COORDINATOR) as connection:
+            await make_tables(connection)
+            for hold in await read_holds(connection):
+                if hold.transfer == self._name and hold.phase in ("committed", "switched"):
+                    await self._routed(connection, Fleet(connection, self._name))
+                    return self._is(hold.body["switch"], backwards)
+        return False
+
+    def _is(self, switch: Any, backwards: bool) -> bool:
+        move = self._move(backwards)
+        return bool(Switch.between(move.after, move.tables, list(switch["keyspaces"])).to_json() == switch)
+
+    async def undo(self) -> None:
+        """Take back what an unfinished cutover left: fences, holds."""
+        async with self._context.servers.connected(COORDINATOR) as connection:
+            await make_tables(connection)
+            await self._undone(connection)
+
+    async def release(self) -> None:
+        """Fences and the row are dropped: at the end."""
+        move = self._context.move
+        for place in {one.name for one in (*move.sources, *move.targets)}:
+            async with self._context.servers.connected(place) as there:
+                for schema, name in await leaves(there, [*move.tables, *((OLD, table) for _, table in move.tables)]):
+                    await there.execute(unfence_sql(schema, name))
+        async with self._context.servers.connected(COORDINATOR) as connection:
+            await connection.execute("delete from shardproxy.holds where transfer = $1 and phase in "
+                                     "('announced', 'switched')", self._name)
+            await Fleet(connection, self._name).notify()
+
+    def _move(self, backwards: bool) -> Move:
+        return self._context.move.reversed() if backwards else self._context.move
+
+
+def _tables_at(move: Move, place: str) -> list[Table]:
+    return [table for table in move.tables if place in move.homes(move.before, table)]
+
+
+async def _staged(connection: Any, move: Move, place: str) -> tuple[str, list[list[str]]]:
+    """Tables of a place for which a copy was made beside the one in use, and how the names go."""
+    schema, how = (OLD, "unswap") if move.is_reversed else (NEW, "swap")
+    found = []
+    for table in move.tables:
+        if place in move.homes(move.after, table) and await connection.fetchval(
+                "select to_regclass($1) is not null and to_regclass($2) is not null",
+                f'{schema}."{table[1]}"', f'"{table[0]}"."{table[1]}"'):
+            found.append(list(table))
+    return how, found
+
+
+async def _all(work: Any) -> list[Drained]:
+    """All at once; none is left running when one fails."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
