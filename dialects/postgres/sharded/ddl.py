@@ -63,7 +63,7 @@ async def run_plan(tx: Any, plan: DdlPlan, statement: Statement, out: Output) ->
         for place in step.places:
             if place not in skipped:
                 done = await _at(tx, place, step, statement)
-                tag = tag or done
+                tag = tag if tag or place != COORDINATOR and step.text != statement.text else done
     if plan.closed:
         await _shells(tx, [close_sql(*name) for name in plan.closed], statement)
     for change in (*plan.declare, *plan.undeclare, *(await _gone(tx, plan, statement) if plan.gone else ())):

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shardproxy.catalog.tables import Tables
+from shardproxy.dialects.postgres.sql.query_scan import scan
 from shardproxy.dialects.postgres.sql.table_clauses import Cursor
+from shardproxy.dialects.postgres.wire import quote_ident
 from shardproxy.planner.ddl import Step
+from shardproxy.planner.nodes import Token
 from shardproxy.planner.plan import COORDINATOR, Place
 from shardproxy.topology.layout import Layout, TableLayout
 
@@ -75,6 +78,17 @@ class Names:
         if table is None:
             return (COORDINATOR,)
         return (COORDINATOR, *self.shards(table)) if table.reference or shell else self.shards(table)
+
+    def sequences(self, table: TableLayout, tokens: Sequence[Token]) -> tuple[Step, ...]:
+        """Makes the sequences that defaults in a statement name at the shards: never used there, but looked up."""
+        found: dict[str, None] = {}
+        for number, token in enumerate(tokens[:-2]):
+            if token.kind == "word" and token.text == "nextval" and tokens[number + 2].kind == "string":
+                cursor = Cursor(scan(tokens[number + 2].text))
+                schema, name = cursor.name()
+                if cursor.done:
+                    found[".".join(quote_ident(part) for part in (schema, name) if part)] = None
+        return tuple(Step(self.shards(table), f"CREATE SEQUENCE IF NOT EXISTS {name}".encode()) for name in found)
 
     def split(self, listed: Sequence[Item], found: Sequence[TableLayout | None], shell: bool) -> tuple[Step, ...]:
         """The statement at each place, with those of ``listed`` that live there."""

@@ -68,7 +68,8 @@ def create_table(names: Names, cursor: Cursor, default_key: str = "") -> DdlPlan
     if refusal is not None:
         return refusal
     new = () if names.layout.table(*name) is not None else (table,)
-    return DdlPlan("CREATE TABLE", (Step(names.places(table), names.text.encode()),), declare=new,
+    steps = (*names.sequences(table, cursor.tokens), Step(names.places(table), names.text.encode()))
+    return DdlPlan("CREATE TABLE", steps, declare=new,
                    closed=() if table.reference else (name,),
                    why=f"{'reference' if table.reference else 'sharded'} table of keyspace {table.keyspace}")
 
@@ -224,7 +225,7 @@ def alter_table(names: Names, cursor: Cursor) -> DdlPlan | Refusal | None:
         refusal = _check_action(table, action) or _check_all(names, table, name[1], [action, *action.also])
         if refusal is not None:
             return refusal
-    return _altered(names, name, table, actions)
+    return _altered(names, name, table, actions, cursor.tokens)
 
 
 def _names_sharded(names: Names, tokens: Sequence[Token]) -> bool:
@@ -249,7 +250,8 @@ def _check_action(table: TableLayout, action: Clause) -> Refusal | None:
     return None
 
 
-def _altered(names: Names, name: tuple[str, str], table: TableLayout, actions: Sequence[Clause]) -> DdlPlan:
+def _altered(names: Names, name: tuple[str, str], table: TableLayout, actions: Sequence[Clause],
+             tokens: Sequence[Token]) -> DdlPlan:
     """Everywhere, with the shell opened; a rename follows the layout."""
     schema, new, key = table.schema, table.name, table.key
     for action in actions:
@@ -265,7 +267,7 @@ def _altered(names: Names, name: tuple[str, str], table: TableLayout, actions: S
     shell = not table.reference
     # triggers of the shell fire never; ENABLE or DISABLE of all of them would concern the one that guards it
     on_shell = not any(action.kind == "trigger" and not action.to for action in actions)
-    steps = (Step(names.places(table, on_shell), text),)
+    steps = (*names.sequences(table, tokens), Step(names.places(table, on_shell), text))
     return DdlPlan("ALTER TABLE", steps, opened=(name,) if shell and on_shell else (),
                    closed=((schema, new),) if shell and on_shell else (),
                    declare=(renamed,) if renamed != table else (),

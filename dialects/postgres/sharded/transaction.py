@@ -20,7 +20,8 @@ from shardproxy.dialects.postgres.server_link_cy import CLIENT, IDLE
 from shardproxy.errors import ServerError
 from shardproxy.router import flags as f
 
-from .errors import PgError, refused
+from .errors import PgError
+from .isolation import check_isolation
 from .laid_out import lay_out_sql
 from .legs import NO_BIND, Bind, Leg
 from .reading_side import ReadingSide
@@ -30,7 +31,6 @@ __all__ = ["Transaction"]
 
 OUTSIDE, IN_BLOCK, ABORTED = 0x49, 0x54, 0x45
 BEGIN = "BEGIN"
-ISOLATED = re.compile(r"(?i)repeatable\s+read|serializable")
 
 
 class Waiter:
@@ -116,7 +116,7 @@ class Transaction(Tracked):
         if leg is not None and leg.server.closed:
             raise PgError.of("08006", f"the connection to {place or 'the coordinator'} was lost")
         if leg is None:
-            self._check_isolation(place)
+            check_isolation(self, place)
             self.check_place(place)
             leg = self.legs[place] = await self._take(place)
             self.track()
@@ -135,7 +135,7 @@ class Transaction(Tracked):
         """
         for place in sorted(places):
             if place not in self.legs:
-                self._check_isolation(place)
+                check_isolation(self, place)
                 self.check_place(place)
                 self.legs[place] = await self._take(place)
                 self.track()
@@ -151,17 +151,6 @@ class Transaction(Tracked):
         for leg in self.legs.values():
             if not leg.in_block:
                 await self._begin(leg)
-
-    def _check_isolation(self, place: str) -> None:
-        """There is no snapshot over several servers: who asks for one is refused, unless told otherwise."""
-        others = [one for one in self.legs if one and one != place]
-        if not place or not others or not self.in_block or self.database.entry.isolation == "per_shard":
-            return
-        said = " ".join([self.begin, *(text.decode("utf-8", "replace") for text, _ in self.log)])
-        default = self.link.settings.values.get("default_transaction_isolation", "")
-        if ISOLATED.search(said) or (ISOLATED.search(default) and not re.search(r"(?i)read\s+committed", said)):
-            raise refused("a REPEATABLE READ or SERIALIZABLE transaction over several shards",
-                          'There is no snapshot over several servers. Use READ COMMITTED, or isolation = "per_shard".')
 
     async def _take(self, place: str) -> Leg:
         """A connection, on which nothing was said yet."""
