@@ -51,7 +51,8 @@ HIDDEN = ("shardproxy", "FOREIGN DATA WRAPPER", "INHERITS", "plpgsql")
 
 
 @pytest.fixture(scope="module")
-def deployment(sharded_node: Node, binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(sharded_node: Node, binaries: Binaries, tmp_path_factory: pytest.TempPathFactory,
+               ) -> Iterator[Deployment]:
     """``dumped2`` is full, ``dumped3`` empty, the plain database too."""
     if not binaries.has("pg_dump"):
         pytest.skip("there is no pg_dump")
@@ -71,7 +72,8 @@ def deployment(sharded_node: Node, binaries: Binaries, tmp_path_factory: pytest.
 
 def run(binaries: Binaries, name: str, system: System, *arguments: str) -> subprocess.CompletedProcess[str]:
     command: Sequence[str | Path] = (
-        binaries.program(name), "-h", "127.0.0.1", "-p", str(system.port), "-U", "postgres", "-d", system.name, *arguments)
+        binaries.program(name), "-h", "127.0.0.1", "-p", str(system.port), "-U", "postgres", "-d", system.name,
+        *arguments)
     return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False,
                           env={**os.environ, "PGCONNECT_TIMEOUT": "20"})
 
