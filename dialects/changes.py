@@ -6,7 +6,7 @@ grow; values are bytes in text format. Whatever fails, fails with ``LinkError``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
@@ -196,8 +196,9 @@ class Changes(Protocol):
     def slot_of_int(self, value: int) -> int:
         """The hash of a key of one integer, unsigned."""
 
-    async def table_sql(self, connection: Any, schema: str, name: str) -> TableSql | None:
-        """How a table is made at another place; None: there is no such table."""
+    async def table_sql(self, connection: Any, table: tuple[str, str],
+                        into: Mapping[tuple[str, str], str]) -> TableSql | None:
+        """How a table is made at another place; None: there is no such table. ``into``: other schemas of tables."""
 
     def values(self, field: bytes) -> bytes | None:
         """A field as it was written, as a value; None is NULL."""

@@ -6,7 +6,7 @@ Invariant: a field as COPY writes it in text format and its value are one to one
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from shardproxy.dialects.changes import Changes, Cutter, Stream, TableSql
@@ -39,8 +39,9 @@ class PostgresChanges:
     def slot_of_int(self, value: int) -> int:
         return (hash_int(value) + _OFFSET) & _WORD
 
-    async def table_sql(self, connection: Any, schema: str, name: str) -> TableSql | None:
-        return await table_sql(connection, schema, name)
+    async def table_sql(self, connection: Any, table: tuple[str, str],
+                        into: Mapping[tuple[str, str], str]) -> TableSql | None:
+        return await table_sql(connection, table, into)
 
     def values(self, field: bytes) -> bytes | None:
         return _FORMAT.value(field, 0)

@@ -49,6 +49,7 @@ PIECE_CHANGES = 50_000
 IDLE_S = 1.0
 """How often a position is stored when nothing is left to do."""
 ASK_S = 0.05
+REACH_S = 0.002
 RETRY_S = (0.1, 5.0)
 SKIPPED_MAX = 1_000
 NUDGE = 4
@@ -74,10 +75,11 @@ class Applier:
         self._changes = changes_of()
         self._written = 0
         self._stopped = False
+        self._aim = 0
         self._by_text = {table.text: table for table in self.tables}
         places: dict[str, Place] = {}
         for table in self.tables:
-            places |= {place.name: place for place in self.move.targets_of(table.table) if place != source}
+            places |= {place.name: place for place in self.move.targets_of(table.table)}
         self.targets = tuple(places.values())
         self._stream: Stream | None = None
         self._sessions: list[TargetSession] = []
@@ -93,6 +95,12 @@ class Applier:
     def stop(self) -> None:
         """``run`` returns at the end of the transaction that is being applied."""
         self._stopped = True
+
+    async def reach(self, position: int) -> None:
+        """While it runs: return as soon as the targets have all that was committed before ``position``."""
+        self._aim = max(self._aim, position)
+        while self.position < position:
+            await asyncio.sleep(REACH_S)
 
     # -- running
 
@@ -124,7 +132,7 @@ class Applier:
         sides = [await self._side(session) for session in self._sessions]
         routings, indexes = {}, {}
         for table in self.tables:
-            targets = [place for place in self.move.targets_of(table.table) if place != self.source]
+            targets = list(self.move.targets_of(table.table))
             routings[table.text] = Routing(self.move, self.source, table, self._changes, targets)
             indexes[table.text] = [self.targets.index(place) for place in targets]
         self._collector = Collector(self.tables, routings, sides, indexes)
@@ -170,7 +178,8 @@ class Applier:
                 await self._flush()
                 await asyncio.sleep(ASK_S)
                 continue
-            messages = await stream.read(ASK_S)
+            aim = until if until is not None else self._aim if self._aim > self.position else None
+            messages = await stream.read(ASK_S if aim is None else REACH_S)
             for message in messages:
                 await self._take(message)
             self._written = max(self._written, stream.written)
@@ -185,13 +194,15 @@ class Applier:
                 since = stored = now
             elif collector.batch.empty:
                 since = now
-                reached = until is not None and collector.batch.position >= until
+                reached = aim is not None and collector.batch.position >= aim
                 if (reached or now - stored >= IDLE_S) and collector.batch.position > self.position:
                     await self._start_flush()
                     stored = now
-            if until is not None and not collector.lsn:
-                if self.position >= until:
-                    break
+            if aim is not None and not collector.lsn:
+                if self.position >= aim:
+                    if until is not None:
+                        break
+                    continue
                 if self._flushing is not None and collector.batch.empty:
                     await self._flushed()
                 elif not messages:
@@ -299,8 +310,7 @@ class Applier:
             for side in collector.live():
                 if self.targets[side] in self.move.targets_of(table.table):
                     chunks = collector.sides[side].chunks[table.text]
-                    lonely = alone and self.targets[side] not in self.move.sources
-                    await self._sessions[side].truncate(table, name, chunks, collector.xid, collector.lsn, lonely)
+                    await self._sessions[side].truncate(table, name, chunks, collector.xid, collector.lsn, alone)
         collector.batch.changes += 1
 
     # -- what was left to chunks that are not copied yet

@@ -136,7 +136,7 @@ class Copier:
         return todo
 
     def _targets(self, table: MovedTable) -> list[Place]:
-        return [place for place in self.move.targets_of(table.table) if place != self.source]
+        return list(self.move.targets_of(table.table))
 
     # -- doing it
 

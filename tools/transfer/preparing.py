@@ -6,6 +6,7 @@ be done again after it stopped anywhere. A slot that exists is never made anew: 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ import asyncpg
 from shardproxy.dialects.changes import SlotLost
 
 from .chunks import TABLES, lsn_text, position_of
-from .move import Move, Place
+from .move import Move, Place, Table
 from .tables import Links, MovedTable, changes_of, ident, label, load_tables, object_name, origin_name
 
 __all__ = ["Notes", "drop_all", "finish_tables", "load", "prepare"]
@@ -66,7 +67,7 @@ async def prepare(move: Move, links: Links, notes: Notes, into: str = "") -> dic
             await target.execute(TABLES)
             for source in move.streams():
                 wanted = [table for table in tables[source.name] if place in move.targets_of(table.table)]
-                if source != place and wanted:
+                if wanted:
                     await notes.note_object(move.name, place.name, "origin", origin_name(move, source, place))
                     await _make_tables(move, links, notes, source, place, target, wanted)
         finally:
@@ -74,6 +75,11 @@ async def prepare(move: Move, links: Links, notes: Notes, into: str = "") -> dic
     for source in move.streams():
         await follow_from_now(move, links, notes, source, tables[source.name])
     return tables
+
+
+def elsewhere(move: Move, table: MovedTable) -> dict[Table, str]:
+    """The schemas of all moved tables at the targets, where they are not their own."""
+    return {} if table.into == table.table else {one: table.into[0] for one in move.tables}
 
 
 async def follow_from_now(move: Move, links: Links, notes: Notes, source: Place, tables: Sequence[MovedTable]) -> int:
@@ -97,7 +103,7 @@ async def follow_from_now(move: Move, links: Links, notes: Notes, source: Place,
         finally:
             stream.close()
     for place in move.targets:
-        if place != source and any(place in move.targets_of(table.table) for table in tables):
+        if any(place in move.targets_of(table.table) for table in tables):
             target = await links.open(place.name)
             try:
                 await target.execute(
@@ -108,6 +114,17 @@ async def follow_from_now(move: Move, links: Links, notes: Notes, source: Place,
     return position_of(position)
 
 
+def renamed(sql: str, tables: Sequence[MovedTable]) -> str:
+    """SQL that names tables where they are, for where they are to be made. Their names stand in it with their schema."""
+    for table in tables:
+        for schema, name in (table.table, *table.children):
+            if schema != table.into[0]:
+                written = r"\.".join(f'(?:{re.escape(part)}|{re.escape(ident(part))})' for part in (schema, name))
+                own = f"{ident(table.into[0])}.{ident(name)}".replace("\\", r"\\")
+                sql = re.sub(rf'(?<![\w."$]){written}(?![\w"$])', own, sql)
+    return sql
+
+
 async def _make_tables(move: Move, links: Links, notes: Notes, source: Place, place: Place, target: Any,
                        tables: Sequence[MovedTable]) -> None:
     connection = await links.open(source.name)
@@ -115,13 +132,14 @@ async def _make_tables(move: Move, links: Links, notes: Notes, source: Place, pl
         for table in tables:
             if await target.fetchval("select to_regclass($1) is not null", table.target_name):
                 continue
-            made = await changes_of().table_sql(connection, *table.table)
+            made = await changes_of().table_sql(connection, table.table, elsewhere(move, table))
             if made is None:
                 raise LookupError(f"there is no table {table.text}")
             await notes.note_object(move.name, place.name, "table", table.target_name)
             async with target.transaction():
+                await target.execute(f"create schema if not exists {ident(table.into[0])}")
                 for sql in made.first:
-                    await target.execute(sql)
+                    await target.execute(renamed(sql, tables))
     finally:
         connection.terminate()
 
@@ -135,15 +153,24 @@ async def finish_tables(move: Move, links: Links, tables: dict[str, list[MovedTa
         connection = await links.open(source.name)
         try:
             for table in tables[source.name]:
-                made = await changes_of().table_sql(connection, *table.table)
+                made = await changes_of().table_sql(connection, table.table, elsewhere(move, table))
                 for place in move.targets_of(table.table):
-                    if made is None or place == source or (place.name, table.text) in done:
+                    if made is None or (place.name, table.text) in done:
                         continue
                     done.add((place.name, table.text))
-                    warnings += await _finish(links, place, table, made.later)
+                    warnings += await _finish(links, place, table, [
+                        (kind, _own_name(kind, name, table), renamed(sql, tables[source.name]))
+                        for kind, name, sql in made.later])
         finally:
             connection.terminate()
     return warnings
+
+
+def _own_name(kind: str, name: str, table: MovedTable) -> str:
+    """An index has its name in the schema of its table."""
+    if kind != "index" or table.into[0] == table.table[0]:
+        return name
+    return f"{ident(table.into[0])}.{name.rpartition('.')[2]}"
 
 
 async def _finish(links: Links, place: Place, table: MovedTable, later: Sequence[Any]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, cast
 
@@ -146,10 +146,6 @@ class MovedTable:
         """Whether a row whose identity is the same has the same owner."""
         return set(self.key) <= set(self.identity)
 
-    def reversed(self) -> MovedTable:
-        """For the way back."""
-        return replace(self, table=self.into, into=self.table)
-
 
 def ident(name: str) -> str:
     """A name in double quotes."""
@@ -240,7 +236,7 @@ async def _table(connection: Any, move: Move, table: Table, into: str) -> MovedT
     ordered = bool(identity) and all(_ordered(by_name[name]) for name in identity)
     key = move.key_of(table) if table not in move.references else ()
     return MovedTable(
-        table, (into, table[1]) if into else table, tuple(column["name"] for column in columns),
+        table, (into, table[1]) if into and table not in move.references else table, tuple(column["name"] for column in columns),
         tuple(column["type"] for column in columns), tuple(column["oid"] for column in columns), identity, key,
         row["kind"], row["identity"], ordered, tuple((leaf["nspname"], leaf["relname"]) for leaf in leaves))
 
