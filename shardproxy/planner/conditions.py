@@ -6,13 +6,13 @@ column is the equality that places rows: same family of types, nothing cast on t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 
 from .contexts import Constant, Context, Term
 from .knowledge import Knowledge
 from .nodes import Expr, conjuncts
-from .plan import KeyValue, Value
+from .plan import Bound, KeyValue, Value
 
 __all__ = ["Conditions"]
 
@@ -39,6 +39,25 @@ class Conditions:
             constant = self.constant(one)
             if constant is not None:
                 context.constants.append(constant)
+            context.bounds += self.bounds(one)
+
+    def bounds(self, expr: Expr) -> Iterator[tuple[Term, Bound]]:
+        """What a comparison with constants says of a column: strict ones count as if they were not."""
+        expr = bare(expr)
+        if expr.kind == "between" and expr.name == "between" and not expr.negated:
+            yield from self._bound(expr.args[0], expr.args[1], True)
+            yield from self._bound(expr.args[0], expr.args[2], False)
+        elif expr.kind == "op" and expr.name in ("<", "<=", ">", ">=") and len(expr.args) == 2:
+            yield from self._bound(expr.args[0], expr.args[1], expr.name[0] == ">")
+            yield from self._bound(expr.args[1], expr.args[0], expr.name[0] == "<")
+
+    def _bound(self, column: Expr, other: Expr, low: bool) -> Iterator[tuple[Term, Bound]]:
+        term = self._column(bare(column))
+        if term is None or not self.knowledge.ranged(self.family(term)):
+            return
+        value = self._value(bare(other), term)
+        if value is not None and (value.value.param or value.value.text is not None):
+            yield term, Bound(low, value)
 
     def _pairs(self, expr: Expr) -> list[tuple[Expr, Expr]]:
         """Both sides of an equality, of rows column by column."""

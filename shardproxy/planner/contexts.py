@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .plan import KeyValue
+from .plan import Bound, KeyValue
 
 __all__ = ["Constant", "Context", "Term"]
 
@@ -33,6 +33,7 @@ class Context:
     parent: Context | None = None
     equal: list[tuple[Term, Term, Context | None]] = field(default_factory=list)
     constants: list[Constant] = field(default_factory=list)
+    bounds: list[tuple[Term, Bound]] = field(default_factory=list)
     exports: list[Context] = field(default_factory=list)
     _classes: dict[Term, Term] | None = None
 
@@ -71,6 +72,12 @@ class Context:
             for constant in context.constants:
                 if constant.strict or context is self:
                     yield constant
+
+    def bounded(self, term: Term) -> tuple[Bound, ...]:
+        """The bounds of a column that hold here."""
+        root = self.root(term)
+        return tuple(dict.fromkeys(bound for context in self._visible() for one, bound in context.bounds
+                                   if self.root(one) == root))
 
     def _visible(self) -> Iterator[Context]:
         chain = self.chain()

@@ -10,7 +10,7 @@ from itertools import product
 
 from .analysis import Analysis
 from .contexts import Context, Term
-from .plan import KeyValue, ShardFilter
+from .plan import Bound, KeyValue, ShardFilter
 from .scopes import Relation
 
 __all__ = ["candidates", "filter_of", "whole_filter"]
@@ -73,28 +73,39 @@ def filter_of(relation: Relation) -> ShardFilter:
     """The shards with the rows of one relation that can matter."""
     assert relation.layout is not None
     where = relation.layout
-    return ShardFilter(where.keyspace, (where.schema, where.name), candidates(relation.context, relation.key()))
+    key = relation.key()
+    keys = candidates(relation.context, key)
+    bounds = relation.context.bounded(key[0]) if keys is None and len(key) == 1 else ()
+    return ShardFilter(where.keyspace, (where.schema, where.name), keys, bounds)
 
 
-def whole_filter(found: Analysis) -> ShardFilter | None:
-    """The shards that the query as a whole needs; None if it cannot run on one shard whatever its constants are."""
+def whole_filter(found: Analysis, ranges: bool = False) -> ShardFilter | None:
+    """The shards that the query as a whole needs; None if it cannot run on one shard whatever its constants are.
+
+    ``ranges``: also where bounds of the key may leave one shard."""
     sharded = found.sharded
     if not sharded or sharded[0].layout is None:
         return None
     keyspace = sharded[0].layout.keyspace
     rows: dict[tuple[KeyValue, ...], None] = {}
+    bounds: set[tuple[Bound, ...]] = set()
     for relation in found.relations:
         if relation.kind == "table":
             if relation.layout is None or relation.layout.keyspace != keyspace:
                 return None
             if not relation.sharded:
                 continue
-            keys = filter_of(relation).keys
+            here = filter_of(relation)
+            bounds.add(here.bounds if here.keys is None else ())
+            keys = () if here.bounds else here.keys
             if keys is None or len(relation.key()) != len(sharded[0].key()) or _families(found, relation) != (
                     _families(found, sharded[0])):
                 return None
             rows.update(dict.fromkeys(keys))
-    return ShardFilter(keyspace, (sharded[0].layout.schema, sharded[0].layout.name), tuple(rows))
+    table = (sharded[0].layout.schema, sharded[0].layout.name)
+    if bounds == {()}:
+        return ShardFilter(keyspace, table, tuple(rows))
+    return ShardFilter(keyspace, table, None, bounds.pop()) if ranges and len(bounds) == 1 else None
 
 
 def _families(found: Analysis, relation: Relation) -> list[str]:

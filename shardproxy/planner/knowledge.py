@@ -44,6 +44,9 @@ class Knowledge(Protocol):
     def named_family(self, type_name: str) -> str:
         """The same of a type as a cast names it; "" also if the cast may change the value (a modifier)."""
 
+    def ranged(self, family: str) -> bool:
+        """Whether values of the family are in the same order to the proxy and to every comparison of the server."""
+
     def takes(self, family: str, how: str, text: str | None) -> bool:
         """Whether a literal without a cast keeps its value when compared with the family (``how`` as in ``Expr``)."""
 

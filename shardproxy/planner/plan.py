@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["COORDINATOR", "NOW", "STATEMENT_NOW", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom", "InsertRow",
-           "InsertRows", "KeyValue", "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal", "Scatter",
-           "Select", "ShardFilter", "Single", "SortKey", "Value", "Write", "WriteBack", "places_of", "settled"]
+__all__ = ["COORDINATOR", "NOW", "STATEMENT_NOW", "Bound", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom",
+           "InsertRow", "InsertRows", "KeyValue", "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal",
+           "Scatter", "Select", "ShardFilter", "Single", "SortKey", "Value", "Write", "WriteBack", "places_of", "settled"]
 
 Place = str
 COORDINATOR: Place = ""
@@ -55,15 +55,25 @@ class KeyValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """A key of one column is at least (``low``) or at most ``value``, and not NULL."""
+
+    low: bool
+    value: KeyValue
+
+
+@dataclass(frozen=True, slots=True)
 class ShardFilter:
     """Which shards may hold the rows. ``keys``: candidates, each a value for every key column; None: all shards.
 
-    No candidates (``()``) means no row can match. ``table``: (schema, name) whose key it is, for the types.
+    No candidates (``()``) means no row can match. ``table``: (schema, name) whose key it is, for the types. ``bounds``:
+    all of them hold of a key that is not among candidates; what the shards make of it depends on the function.
     """
 
     keyspace: str
     table: tuple[str, str]
     keys: tuple[tuple[KeyValue, ...], ...] | None = None
+    bounds: tuple[Bound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

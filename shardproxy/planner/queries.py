@@ -70,7 +70,7 @@ def _whole(found: Analysis) -> ShardFilter | None:
         return None
     if any(cast.name.split(".")[-1].startswith("reg") for cast in found.casts):
         return None
-    return whole_filter(found)
+    return whole_filter(found, ranges=True)
 
 
 def _spread(text: str, found: Analysis) -> Scatter | Gather | Refusal:

@@ -46,7 +46,8 @@ def merged_filter(found: Analysis) -> ShardFilter:
     rows: dict[tuple[KeyValue, ...], None] = {}
     for one in filters:
         if one.keys is None:
-            return ShardFilter(filters[0].keyspace, filters[0].table)
+            same = all(other.keys is None and other.bounds == one.bounds for other in filters)
+            return ShardFilter(filters[0].keyspace, filters[0].table, None, one.bounds if same else ())
         rows.update(dict.fromkeys(one.keys))
     return ShardFilter(filters[0].keyspace, filters[0].table, tuple(rows))
 

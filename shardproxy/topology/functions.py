@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
-__all__ = ["FUNCTIONS", "Hashes", "Key", "Rule", "slot_of"]
+__all__ = ["FUNCTIONS", "Hashes", "Key", "Rule", "range_slots", "slot_of"]
 
 Key = bytes | tuple[bytes, int] | None
 """A value as a client sent it: None is NULL; bytes alone are in text format; else (bytes, format), format 1 binary."""
@@ -79,6 +79,19 @@ def _list(dialect: Hashes, slots: int, rules: tuple[Rule, ...], types: Sequence[
     if value in known:
         return known[value]
     return next((rule.slot for rule in rules if rule.default), None)
+
+
+def range_slots(function: str, dialect: Hashes, rules: tuple[Rule, ...], type_oid: int, low: Key, high: Key,
+                ) -> set[int] | None:
+    """Slots that may have keys from ``low`` to ``high`` (None: no bound), both included; None: it cannot be told."""
+    ranges = _ranges(dialect, rules, type_oid) if function == "range" else None
+    first = None if low is None else dialect.key_value(type_oid, low)
+    last = None if high is None else dialect.key_value(type_oid, high)
+    if ranges is None or (first is None) != (low is None) or (last is None) != (high is None):
+        return None
+    found = {slot for slot, start, end in ranges if not (first is not None and end is not None and first >= end)
+             and not (last is not None and start is not None and last < start)}
+    return found | {rule.slot for rule in rules if rule.default}
 
 
 @lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from typing import Any
 
 from shardproxy import dialects
 
-from .functions import Key, Rule, slot_of
+from .functions import Key, Rule, range_slots, slot_of
 
 __all__ = ["DEFAULT_SCHEMA", "Key", "KeyspaceLayout", "Layout", "Rule", "TableLayout"]
 
@@ -60,6 +60,17 @@ class KeyspaceLayout:
         """
         slot = self.slot_of(types, values)
         return None if slot is None else self.owners[slot]
+
+    def shards_from(self, type_oid: int, low: Key) -> set[int] | None:
+        """Indexes of the shards that may have keys of at least ``low``; None: it cannot be told."""
+        return self._within(range_slots(self.function, self._dialect, self.rules, type_oid, low, None))
+
+    def shards_to(self, type_oid: int, high: Key) -> set[int] | None:
+        """Indexes of the shards that may have keys of at most ``high``; None: it cannot be told."""
+        return self._within(range_slots(self.function, self._dialect, self.rules, type_oid, None, high))
+
+    def _within(self, slots: set[int] | None) -> set[int] | None:
+        return None if slots is None else {self.owners[slot] for slot in slots}
 
     def used(self) -> tuple[int, ...]:
         """Indexes of the shards that own slots, ascending: all that may hold rows."""

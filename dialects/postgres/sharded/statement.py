@@ -61,7 +61,7 @@ class Statement:
         """The same, as indexes into the keyspace's shards."""
         keyspace = self.layout.keyspaces[wanted.keyspace]
         if wanted.keys is None:
-            return list(keyspace.used())
+            return self._bounded(keyspace, wanted) if wanted.bounds else list(keyspace.used())
         found: set[int] = set()
         try:
             types = self._key_types(wanted.table)
@@ -71,6 +71,19 @@ class Statement:
         except Unreadable:
             return list(keyspace.used())
         return sorted(found)
+
+    def _bounded(self, keyspace: KeyspaceLayout, wanted: ShardFilter) -> list[int]:
+        """The shards of keys within bounds."""
+        left = set(keyspace.used())
+        for bound in wanted.bounds:
+            try:
+                (oid, value), = self._values(bound.value, self._key_types(wanted.table)[0][0])
+            except Unreadable:
+                continue
+            if value is not None:
+                within = keyspace.shards_from(oid, value) if bound.low else keyspace.shards_to(oid, value)
+                left &= left if within is None else within
+        return sorted(left)
 
     def place_of(self, keyspace: str, table: tuple[str, str], key: Sequence[KeyValue]) -> str | None:
         """The one place of a row with this key; None: it cannot be told."""

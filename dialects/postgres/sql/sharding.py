@@ -36,6 +36,7 @@ _NAMED = {
     "timestamp": "timestamp", "timestamp without time zone": "timestamp", "timestamptz": "timestamptz",
     "timestamp with time zone": "timestamptz", "uuid": "uuid",
 }
+_RANGED = frozenset(("int", "numeric", "date", "timestamp", "timestamptz", "uuid"))
 _SORTED = frozenset((16, 17, 20, 21, 23, 700, 701, 1082, 1114, 1184, 1700, 2950))
 _TEXTS = frozenset((25, 1043))
 
@@ -135,6 +136,10 @@ class PostgresKnowledge:
     def named_family(self, type_name: str) -> str:
         """The same by name; a type with a modifier may cut the value."""
         return _NAMED.get(type_name.removeprefix("pg_catalog."), "")
+
+    def ranged(self, family: str) -> bool:
+        """Not text: that is in an order of its collation."""
+        return family in _RANGED
 
     def takes(self, family: str, how: str, text: str | None) -> bool:
         """Whether a bare literal becomes a value of the family without a change."""

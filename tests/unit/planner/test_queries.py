@@ -284,3 +284,20 @@ def test_tpch(number: int) -> None:
     if isinstance(found, Select) and isinstance(found.spread, Gather):
         final = next(texts(found))
         assert len(targets(final)) == len(targets(QUERIES[number]))
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("select * from orders where customer_id between 3 and $1", ["+3", "-$1"]),
+    ("select * from orders where 3 <= customer_id and customer_id < 7", ["+3", "-7"]),
+    ("select * from orders o join customers c on c.id = o.customer_id where c.id > 5", ["+5"]),
+    ("select * from orders o left join customers c on c.id = o.customer_id where c.id > 5", []),
+    ("select * from orders where customer_id not between 3 and 5", []),
+    ("select * from orders where customer_id > null", []),
+    ("select * from orders where customer_id > 3 or note = 'x'", []),
+    ("select * from items where tenant > 3", []),
+])
+def test_bounds_of_the_key(text: str, expected: list[str]) -> None:
+    found = spread_of(text)
+    assert isinstance(found, Scatter)
+    assert [("+" if bound.low else "-") + (f"${bound.value.value.param}" if bound.value.value.param else str(
+        bound.value.value.text)) for bound in found.filter.bounds] == expected

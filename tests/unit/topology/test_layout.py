@@ -64,6 +64,17 @@ def test_range_has_half_open_bounds_of_the_keys_type() -> None:
     assert bad.shard_of((INT8,), (b"1",)) is None
 
 
+def test_range_has_shards_of_keys_within_bounds() -> None:
+    space = keyspace("range", (Rule(1, high="10"), Rule(2, low="10", high="200"), Rule(3, low="1000")), (0, 0, 1, 2))
+    assert [space.shards_from(INT8, key) for key in (b"-3", b"9", b"10", b"300", b"x")] == [
+        {0, 1, 2}, {0, 1, 2}, {1, 2}, {2}, None]
+    assert [space.shards_to(NUMERIC, key) for key in (b"9.99", b"10", b"999", b"1000.0")] == [
+        {0}, {0, 1}, {0, 1}, {0, 1, 2}]
+    rest = keyspace("range", (Rule(1, high="10"), Rule(2, default=True)), (0, 0, 1))
+    assert rest.shards_to(INT8, b"3") == {0, 1}
+    assert keyspace().shards_to(INT8, b"3") is None
+
+
 @pytest.mark.parametrize("function", ["list", "lookup"])
 def test_list_takes_equal_values_and_the_rest(function: str) -> None:
     space = keyspace(function, (Rule(1, values=("de", "at")), Rule(2, values=("fr",)), Rule(3, default=True)),
