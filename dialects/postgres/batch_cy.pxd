@@ -1,3 +1,4 @@
+from shardproxy.router.gate_cy cimport Gate
 from shardproxy.pool.pool_cy cimport Pool
 from shardproxy.relay.stream_cy cimport Stream
 from shardproxy.router.route_cy cimport Route
@@ -46,6 +47,9 @@ cdef class Batching(Stream):
     cdef public Py_ssize_t batch_size
     cdef public int sharded
     cdef public object taker
+    cdef public Gate gate
+    cdef public long gate_epoch
+    cdef public dict point_pools
     cdef public bint reads_elsewhere
     cdef Py_ssize_t work(self, const unsigned char* data, Py_ssize_t n) except -2
     cdef Py_ssize_t scan(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2

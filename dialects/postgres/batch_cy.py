@@ -119,6 +119,9 @@ class Batching(Stream):
         self.write_pool = None
         self.sharded = 0  # 1: the session decides where each batch goes; 2: it is in the middle of a pipeline
         self.taker = None  # called when bytes came while busy
+        self.gate = None
+        self.gate_epoch = -1
+        self.point_pools = {}
 
     def process(self, data, n):
         if self.busy or len(self.inbox) > 0 or self.pumping:

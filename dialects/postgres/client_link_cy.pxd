@@ -31,6 +31,7 @@ cdef class ClientLink(Passing):
     cdef Py_ssize_t forward(self, const unsigned char* data, Py_ssize_t pos, Py_ssize_t n) except -2
     cdef bint on_replica(self) except -1
     cdef bint between(self) except -1
+    cdef bint short_way(self, const unsigned char* data, Py_ssize_t pos) except -1
     cdef bint not_yet(self, int t) except -1
     cdef int pass_on(self, int t, const unsigned char* data, Py_ssize_t pos, Py_ssize_t end) except -1
     cdef int end_quietly(self, ServerLink server) except -1

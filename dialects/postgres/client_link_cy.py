@@ -28,8 +28,10 @@ if cython.compiled:
     )  # fmt: skip
     from cython.cimports.shardproxy.dialects.postgres.passing_cy import LOOK, Passing
     from cython.cimports.shardproxy.dialects.postgres.server_link_cy import ServerLink
+    from cython.cimports.shardproxy.dialects.postgres.sharded.points_cy import Point
     from cython.cimports.shardproxy.pool.pool_cy import Pool
     from cython.cimports.shardproxy.relay.buffer_cy import append, be32, cut, now_ns
+    from cython.cimports.shardproxy.router.gate_cy import Gate
 else:
     from shardproxy.dialects.postgres.batch_cy import NOT_PLAIN
     from shardproxy.dialects.postgres.kinds_cy import (
@@ -50,8 +52,10 @@ else:
     )  # fmt: skip
     from shardproxy.dialects.postgres.passing_cy import LOOK, Passing
     from shardproxy.dialects.postgres.server_link_cy import ServerLink
+    from shardproxy.dialects.postgres.sharded.points_cy import Point
     from shardproxy.pool.pool_cy import Pool
     from shardproxy.relay.buffer_cy import append, be32, cut, now_ns
+    from shardproxy.router.gate_cy import Gate
 
 from shardproxy import limits
 from shardproxy.router import flags as f
@@ -132,7 +136,9 @@ class ClientLink(Passing):
                     pos = used
                     if pos >= n or self.closed:
                         break
-                    if self.sharded and self.session.where(cut(data, pos, pos + self.batch_size)):
+                    if self.sharded and not self.short_way(data, pos) and self.session.where(
+                        cut(data, pos, pos + self.batch_size)
+                    ):
                         pos += self.batch_size  # it is carried out by the session
                         self.batch_size = 0
                         self.quiet_flush = False
@@ -166,6 +172,30 @@ class ClientLink(Passing):
             return False
         return t != COPY_DATA and t != COPY_DONE and t != COPY_FAIL
 
+    def short_way(self, data, pos):
+        """Whether one value of the batch names its shard, and nothing else decides: then its pool is chosen."""
+        gate: Gate = self.gate
+        index: cython.int
+        if gate is None or gate.epoch != self.gate_epoch or self.noted is None or self.in_block or self.sharded != 1:
+            return False
+        if self.opaque or self.batch_flushed or self.batch_portal or len(self.more_routes) > 0:
+            return False
+        found = self.noted.point
+        if found is None:
+            return False
+        point: Point = found
+        if point.generation != gate.generation or not point.proved:
+            return False
+        index = point.index_of(cut(data, pos, pos + self.batch_size), self)
+        if index < 0:
+            return False
+        pool = self.point_pools.get(point.places[index])
+        if pool is None:
+            return False
+        self.write_pool = pool
+        self.reads_elsewhere = False
+        return True
+
     def counters_retry(self):
         """A read runs again."""
         self.counters.retry_count += 1
@@ -179,7 +209,9 @@ class ClientLink(Passing):
             server = self.session.take_own()
             if server is not None:
                 return self.attach(server)
-        if pool is None or self.sharded or (self.reads_elsewhere and not self.batch_other):
+            if self.busy:
+                return 0
+        if pool is None or (self.reads_elsewhere and not self.batch_other):
             pool = self.session.target()
         if pool is None:
             self.busy = True

@@ -13,3 +13,4 @@ cdef class Route:
     cdef readonly str note
     cdef public long hits
     cdef public object sharding
+    cdef public object point

@@ -36,6 +36,7 @@ class Route:
         self.digest = digest
         self.rewrite = rewrite
         self.sharding = None  # what a sharded database knows of it
+        self.point = None  # how one value tells the shard of its statements
 
     def __repr__(self) -> str:
         return f"<Route {self.kind or '?'} {describe(self.flags)} reads={self.read_slots} writes={self.write_slots}>"

@@ -18,6 +18,7 @@ from shardproxy.errors import ConfigError, ServerError
 from shardproxy.log import get_logger
 from shardproxy.pool.counters_cy import Counters
 from shardproxy.pool.pool_cy import Pool
+from shardproxy.router.gate_cy import Gate
 from shardproxy.server.holds import Holds
 from shardproxy.server.replicas import Replicas
 from shardproxy.topology.layout import Layout
@@ -62,6 +63,7 @@ class DatabaseRuntime:
         self.shards: dict[str, DatabaseRuntime] = {}  # by keyspace/shard
         self.parent: DatabaseRuntime | None = None  # of a shard: the database that clients ask for
         self.sharding: Any = None  # the dialect's plans for what is sharded
+        self.gate = Gate()
         self.holds = Holds(self)
         self.unexplained: list[Any] = []  # sessions whose statement waits for the facts of a database just met
         self.enabled = True
@@ -101,6 +103,7 @@ class DatabaseRuntime:
     def lay_out(self, layout: Layout | None) -> None:
         """What is sharded is known, or another by now. Sessions that came before take part from their next batch on."""
         self.layout = layout
+        self.gate.close()
         if layout is not None:
             for session in self.sessions:
                 session.link.sharded = session.link.sharded or 1
@@ -108,6 +111,7 @@ class DatabaseRuntime:
     def set_view(self, view: DatabaseView) -> None:
         """The topology changed: routes of sessions are looked up anew, and who waits is served."""
         old, self.view = self.view, view
+        (self.parent or self).gate.close()
         self.last_primary = old.primary or self.last_primary
         for session in self.sessions:
             session.link.write_pool = None

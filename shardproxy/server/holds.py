@@ -70,4 +70,5 @@ class Holds:
 
     def _changed(self) -> None:
         tables = frozenset[Table]().union(*(one for one, _ in self._tables.values()))
+        self._database.gate.close()
         self.held = self._database.dialect.held(self._database, tables) if tables else None

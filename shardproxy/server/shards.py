@@ -15,6 +15,7 @@ __all__ = ["sync_shards"]
 
 def sync_shards(worker: Any, parent: DatabaseRuntime) -> None:
     """Make, update and end the shards of a database as the worker's topology says now."""
+    parent.gate.close()
     entries = {entry.place: entry for entry in worker.view.shards_of(parent.name)}
     for place, shard in list(parent.shards.items()):
         if place not in entries:

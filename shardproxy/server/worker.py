@@ -508,6 +508,7 @@ class Worker(Operations):
         except (KeyError, TypeError, ValueError) as error:
             # facts of another version, during a takeover: nothing is proven then
             _log.error("facts were not understood", database=database.name, error=repr(error))
+        database.gate.close()
         for shard in database.shards.values():
             shard.router.set_facts(database.router.facts, epoch)
         database.explained()

@@ -20,6 +20,8 @@ class TransactionOperations:
     async def transactions_told(self, database: str, installation: str, incarnation: str,
                                 in_doubt: list[str]) -> None:
         self.transactions.told(database, installation, incarnation, in_doubt)
+        if database in self.databases:
+            self.databases[database].gate.close()
 
     async def distributed(self) -> list[dict[str, Any]]:
         return self.transactions.snapshot()

@@ -55,14 +55,6 @@ class Places:
 
     # -- batches
 
-    def point(self, route: Any, batch: bytes) -> str | None:
-        """The shard of a batch with only this statement, if its digest is known for that; None: look closer."""
-        known = route.sharding
-        if known is None or known[2] is None or known[0] != self.sharding.generation or not known[2].proved:
-            return None
-        place: str | None = known[2].place(batch, self.link)
-        return place
-
     def of(self, batch: bytes) -> str | None:
         """``COORDINATOR_ONLY``, another place, or None: it has to be carried out."""
         link = self.link

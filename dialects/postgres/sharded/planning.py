@@ -102,14 +102,15 @@ class Sharding:
         if known is not None and known[0] == self.generation:
             return bool(known[1])
         found = self._plain(route)
-        route.sharding = (self.generation, found, None)
+        route.sharding = (self.generation, found)
         return found
 
     def learn(self, route: Any, text: bytes, planned: Planned, digest: bytes) -> None:
         """A text was planned in full: what that tells of its digest."""
-        known = route.sharding
-        if known is not None and known[0] == self.generation:
-            route.sharding = (*known[:2], learn(known[2], digest, text, planned.plan, self.layout, self._key_types))
+        known = route.point
+        if known is not None and known.generation != self.generation:
+            known = None
+        route.point = learn(known, digest, text, planned.plan, self.layout, self._key_types, self.generation)
 
     def _key_types(self, name: tuple[str, str]) -> list[int]:
         table, layout = self.tables.get(*name), self.layout.table(*name)

@@ -100,15 +100,6 @@ class ShardedSession(PgSession):
         if self._stops(outside):
             return RELAY                # as far as ``target`` or ``may_stay``
         if not (tx.legs or self.runner.open or link.batch_flushed):
-            route = link.noted
-            if route is not None and not link.in_block and len(link.routes) < 2 and not link.opaque:
-                place = self.places.point(route, batch)
-                if place is not None:
-                    self.shard = shard = self.database.shards[place]
-                    if not shard.has_replicas:      # nothing to choose from: ``target`` need not be asked
-                        link.reads_elsewhere = False
-                        link.write_pool = shard.write_pool(self)
-                    return RELAY
             place = self.places.of(batch)
             if self.in_doubt and not link.in_block and ("" if place is COORDINATOR_ONLY else place) in self.in_doubt:
                 self.start(self.runner.run(batch))      # which refuses it
@@ -118,9 +109,24 @@ class ShardedSession(PgSession):
                 return RELAY
             if place and not link.in_block:
                 self.shard = self.database.shards[place]
+                self._open_gate(place)
                 return RELAY
         self.start(self.runner.run(batch))
         return TAKEN
+
+    def _open_gate(self, place: str) -> None:
+        """From now on batches like this one find their shard by one value, while nothing else decides."""
+        database, link = self.database, self.link
+        gate = database.gate
+        if self.in_doubt or database.holds.held is not None or any(
+                shard.has_replicas for shard in database.shards.values()):
+            return
+        gate.generation = self.places.sharding.generation
+        if link.gate is not gate or link.gate_epoch != gate.epoch:
+            link.gate, link.gate_epoch, link.point_pools = gate, gate.epoch, {}
+        pool = self.database.shards[place].write_pool(self)
+        if pool is not None:
+            link.point_pools[place] = pool
 
     # -- tables that are held
 

@@ -1,6 +1,0 @@
-cdef bint name_char(unsigned char c)
-cdef long be16(const unsigned char* p, Py_ssize_t i)
-cdef long be32(const unsigned char* p, Py_ssize_t i)
-cpdef bytes nth_literal(bytes sql, int wanted)
-cpdef tuple nth_parameter(bytes batch, int wanted)
-cdef bint goes_on(const unsigned char* p, Py_ssize_t i, Py_ssize_t n)

@@ -1,0 +1,3 @@
+cdef class Gate:
+    cdef public long generation
+    cdef public long epoch
