@@ -15,6 +15,10 @@ import typer
 from shardproxy import __version__
 from shardproxy._compiled import report
 
+from .federate import app as federate
+from .reshard import app as reshard
+from .topology_changes import add_commands
+
 __all__ = ["app", "main"]
 
 app = typer.Typer(name="shardproxy", no_args_is_help=True, add_completion=False,
@@ -64,6 +68,9 @@ def explain(
 
 topology = typer.Typer(no_args_is_help=True, help="Which shard owns what.")
 app.add_typer(topology, name="topology")
+add_commands(topology)
+app.add_typer(reshard, name="reshard")
+app.add_typer(federate, name="federate")
 
 
 @topology.command("show")

@@ -39,14 +39,13 @@ from shardproxy.topology.switch import Switch
 from . import fence as fences
 from .fence import Drained, FenceError, fence_sql, leaves, lock_sql
 from .fleet import Fleet
-from .move import COORDINATOR, Move, Table
+from .move import COORDINATOR, OLD, Move, Table
 from .parts import Blocker, Context, Mismatch, NotNow, Streams, Switched, failpoint
 from .sequences import advance
 
 __all__ = ["Cutover"]
 
 KNOW_S, ROUTED_S, REDO_S = 10.0, 30.0, 5.0
-NEW, OLD = "shardproxy_new", "shardproxy_old"
 
 _INTENT = """
 update shardproxy.holds set phase = 'hold', tables = $2, body = $3, changed_at = clock_timestamp(),
@@ -140,17 +139,23 @@ class Cutover:
         for place in move.sources:
             async with self._context.servers.connected(place.name) as there:
                 await fences.make_fence_function(there)
+                await self._free(there, move, place.name)
                 if not await fences.trial(there, _tables_at(move, place.name)):
                     raise NotNow(f"the tables at {place} are in use", tuple(await self._blockers(move)))
 
+    @staticmethod
+    async def _free(connection: Any, move: Move, place: str) -> None:
+        """Nothing of an earlier transfer has the names that the old tables get."""
+        for _, name in () if move.is_reversed or (place != COORDINATOR and not move.is_between) else move.tables:
+            if await connection.fetchval("select to_regclass($1) is not null", f'{OLD}."{name}"'):
+                raise NotNow(f"{OLD}.{name} at {place or 'the coordinator'} was left by an earlier transfer: drop it")
+
     async def _body(self, connection: Any, move: Move) -> dict[str, Any]:
         """All that undo and redo need."""
-        exchanges, after = [], {name for table in move.tables for name in move.homes(move.after, table)}
-        for place in sorted(after - {COORDINATOR}):
-            async with self._context.servers.connected(place) as there:
-                how, staged = await _staged(there, move, place)
-                if staged:
-                    exchanges.append([place, how, staged])
+        after = {name for table in move.tables for name in move.homes(move.after, table)}
+        how, tables = "unswap" if move.is_reversed else "swap", [list(table) for table in move.tables]
+        places = sorted({place.name for place in (*move.sources, *move.targets)} - {COORDINATOR})
+        exchanges = [[place, how, tables] for place in places] if move.is_between else []
         spaces = {name.partition("/")[0] for name in (place.name for place in (*move.sources, *move.targets)) if name}
         epoch, stored = await self._store.load()
         if stored is None:
@@ -285,18 +290,6 @@ class Cutover:
 
 def _tables_at(move: Move, place: str) -> list[Table]:
     return [table for table in move.tables if place in move.homes(move.before, table)]
-
-
-async def _staged(connection: Any, move: Move, place: str) -> tuple[str, list[list[str]]]:
-    """Tables of a place for which a copy was made beside the one in use, and how the names go."""
-    schema, how = (OLD, "unswap") if move.is_reversed else (NEW, "swap")
-    found = []
-    for table in move.tables:
-        if place in move.homes(move.after, table) and await connection.fetchval(
-                "select to_regclass($1) is not null and to_regclass($2) is not null",
-                f'{schema}."{table[1]}"', f'"{table[0]}"."{table[1]}"'):
-            found.append(list(table))
-    return how, found
 
 
 async def _all(work: Any) -> list[Drained]:

@@ -3,8 +3,8 @@
 Invariants:
 * Where a row lives is computed by the router's own code (``KeyspaceLayout.shard_of``).
 * A table that is in use is never a target. A shard that loses or gains slots gets a whole new copy of it beside it, in
-  schema ``shardproxy_new``, its staying rows too: it is source and target. The cutover exchanges the two names, and the
-  old table, in ``shardproxy_old``, is the target of the way back (``schema_at``).
+  schema ``shardproxy_new``, its staying rows too (none, if it loses all its slots): it is source and target. The
+  cutover exchanges the two names, and the old table, in ``shardproxy_old``, is the target of the way back (``into``).
 * ``reversed`` exchanges the two sides; ``to_json`` and ``from_json`` are inverses.
 """
 
@@ -103,13 +103,25 @@ class Move:
         """The places that may get rows of a table."""
         if table in self.references:
             return tuple(place for place in self.targets if place.name not in self.homes(self.before, table))
+        if self.is_between:
+            return self.targets
         return tuple(place for place in self.targets if place.name in self.homes(self.after, table))
 
-    def schema_at(self, table: Table, target: Place) -> str:
-        """The schema in which a target has what is copied to it, until the cutover."""
-        if self.is_reversed:
-            return OLD if target.name in self.homes(self.after, table) else table[0]
-        return NEW if target.name in self.homes(self.before, table) else table[0]
+    @property
+    def into(self) -> str:
+        """The schema in which the targets have what is copied to them, until the cutover; empty: the table's own.
+
+        The coordinator has a shell in the table's place.
+        """
+        if any(place.name == COORDINATOR for place in self.targets):
+            return OLD
+        return (OLD if self.is_reversed else NEW) if self.is_between else ""
+
+    @cached_property
+    def is_between(self) -> bool:
+        """Whether slots move between the shards of a keyspace."""
+        pairs = [(self.before.table(*table), self.after.table(*table)) for table in self.tables]
+        return any(old is not None and new is not None and old.keyspace == new.keyspace for old, new in pairs)
 
     def homes(self, layout: Layout, table: Table) -> tuple[str, ...]:
         """Names of all places that may have rows of a table in one of the layouts."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shardproxy.errors import ShardproxyError
+from shardproxy.topology.store import Store
 
 from .journal import Journal
 from .move import Move
@@ -90,6 +91,7 @@ class Context:
     servers: Servers
     throttle: Throttle = field(default_factory=Throttle)
     log: Callable[..., None] = lambda event, **fields: None
+    store: Store | None = None
 
 
 class Streams(Protocol):
@@ -117,8 +119,17 @@ class Data(Protocol):
     async def finish(self) -> None:
         """Secondary indexes and foreign keys of the targets, statistics."""
 
-    def streams(self, backwards: bool = False) -> Streams:
+    async def streams(self, backwards: bool = False) -> Streams:
         """The streams from the sources, or, after a switch, back to them."""
+
+    async def arm(self, backwards: bool) -> None:
+        """Before a cutover in this direction: from now on the changes of the future sources are kept for the way back.
+
+        Until the cutover only streams write there, and what they write is not sent back.
+        """
+
+    async def disarm(self, backwards: bool) -> None:
+        """After a cutover in this direction: its slots keep no more changes."""
 
     async def verify(self, streams: Streams) -> Verified:
         """Compare all rows that moved."""

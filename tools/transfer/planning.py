@@ -248,7 +248,7 @@ def _move(name: str, tool: str, entry: Database, seen: Seen, tables: tuple[Table
             changed = {place for pair in _changes(before.keyspaces[old.keyspace], after.keyspaces[old.keyspace])
                        for place in pair}
             losing.update(changed & set(shells.homes(before, table)))
-            gaining.update(changed & set(shells.homes(after, table)))
+            gaining.update(changed)
         else:
             losing.update(shells.homes(before, table))
             gaining.update(shells.homes(after, table))

@@ -75,6 +75,11 @@ class Runner:
         """Of the transfer."""
         return self.record.name
 
+    @property
+    def _started(self) -> bool:
+        """A plan that nobody has started yet can only be cancelled."""
+        return bool(self.record.body.get("started"))
+
     # -- life
 
     async def run(self) -> None:
@@ -116,7 +121,7 @@ class Runner:
         while self.record.state not in FINAL:
             try:
                 await self.verbs.carry_out()
-                if self.record.body.get("paused") or self.record.body.get("error"):
+                if self.record.body.get("paused") or self.record.body.get("error") or not self._started:
                     if await self._idle():
                         return
                     continue
@@ -212,14 +217,14 @@ class Runner:
         await self.to("CATCHING_UP")
 
     async def _catch_up(self) -> None:
-        """The indexes first: rows are applied by primary key, which the tables have from the start."""
+        """Indexes and foreign keys hold only when every stream is beyond the last chunk."""
+        await self._interruptible((await self.running()).caught_up())
         await self._interruptible(self.data.finish())
-        await self._interruptible(self.running().caught_up())
         known, now = self.record.body["fingerprint"], await self.fingerprints()
         await self.to("REPLICATING", fingerprint=now | {place: known[place] for place in self._sources()})
 
     async def _replicate(self) -> None:
-        await self._interruptible(self.running().caught_up())
+        await self._interruptible((await self.running()).caught_up())
         await self.to("VERIFYING")
 
     async def _verify(self) -> None:
@@ -228,7 +233,7 @@ class Runner:
 
     async def verify(self) -> Verified:
         """Compare both sides. Mismatch: they differ."""
-        streams = self.running()
+        streams = await self.running()
         found = await self.data.verify(streams)
         self.note(verified={"position": found.position, "at": time.time(), "mismatches": found.mismatches,
                             "rows": found.rows, "detail": list(found.detail)[:50]})
@@ -239,7 +244,7 @@ class Runner:
 
     async def _stay(self) -> None:
         """Replicate; verify and look around from time to time, until a verb comes."""
-        self.running()
+        await self.running()
         looked, age = 0.0, time.time() - (self.record.body.get("verified") or {}).get("at", 0.0)
         due = time.monotonic() + VERIFY_EVERY_S - min(age, VERIFY_EVERY_S)
         while not await self.journal.requests(self.name):
@@ -286,10 +291,10 @@ class Runner:
 
     # -- streams
 
-    def running(self) -> Streams:
+    async def running(self) -> Streams:
         """The streams of the direction of now, running."""
         if self.streams is None or self._streaming is None:
-            self.streams = self.data.streams(self.record.state == "SWITCHED")
+            self.streams = await self.data.streams(self.record.state == "SWITCHED")
             self._streaming = asyncio.create_task(self.streams.run())
         return self.streams
 
@@ -351,6 +356,8 @@ class Runner:
     async def switched(self, backwards: bool, pause_ms: float | None) -> None:
         """The cutover has committed; rows go the other way now."""
         await self.stop_streams()
+        with contextlib.suppress(*_LOST):
+            await self.data.disarm(backwards)           # else the end of the transfer does it
         await self.to("REVERSED" if backwards else "SWITCHED", pause_ms=pause_ms, blocked_by=[],
                       verified=None, reverse={"possible": True, "why": ""})
 

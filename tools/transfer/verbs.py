@@ -19,7 +19,7 @@ from .servers import FAILURES
 if TYPE_CHECKING:
     from .runner import Runner
 
-__all__ = ["BLOCKED", "DONE", "FAILED", "MISMATCH", "REFUSED", "USAGE", "Verbs"]
+__all__ = ["BLOCKED", "DONE", "FAILED", "MISMATCH", "REFUSED", "USAGE", "Verbs", "reached"]
 
 DONE, FAILED, USAGE, REFUSED, BLOCKED, MISMATCH = range(6)
 """Exit codes."""
@@ -142,6 +142,9 @@ class Verbs:
 
     async def _switch(self, args: Mapping[str, Any]) -> tuple[int, str, dict[str, Any]]:
         runner = self._runner
+        if args.get("reads"):
+            return REFUSED, ("reads and writes switch together: until the writes do, only the old side has every row "
+                             "that a read must see"), {}
         if args.get("dry_run"):
             return await self._dry_run()
         age = time.time() - (runner.record.body.get("verified") or {}).get("at", 0.0)
@@ -158,7 +161,8 @@ class Verbs:
     async def _cut_over(self, backwards: bool, max_hold: float) -> tuple[int, str, dict[str, Any]]:
         """One path for both directions; whatever goes wrong before its commit is undone."""
         runner = self._runner
-        streams = runner.running()
+        streams = await runner.running()
+        await runner.data.arm(backwards)
         before = runner.record.state
         await runner.to("CUTOVER", before_cutover=before, backwards=backwards)
         failpoint("before_cutover")
@@ -185,7 +189,7 @@ class Verbs:
         if blockers:
             raise NotNow(f"{len(blockers)} in the way now: " + "; ".join(
                 f"{one.what} (pid {one.pid})" for one in blockers), blockers)
-        lag = runner.running().lag_bytes()
+        lag = (await runner.running()).lag_bytes()
         return DONE, f"a switch would go ahead now; the targets are {lag} bytes behind", {}
 
     async def _cancel(self, args: Mapping[str, Any]) -> tuple[int, str, dict[str, Any]]:
@@ -203,3 +207,8 @@ class Verbs:
         await runner.end()
         failpoint(f"after_{verb}")
         return DONE, f"{runner.name} is {runner.record.state}", {}
+
+
+def reached(verb: str) -> str:
+    """The state in which a verb has nothing left to do; empty: there is none."""
+    return _REACHED.get(verb, "")
