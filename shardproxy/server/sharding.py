@@ -3,6 +3,7 @@
 Invariants:
 * A database's layout is given to workers only after its coordinator was prepared and its tables were looked at; tables
   that still have their rows on the coordinator are left out of it (``visible``).
+* A shard that owns no slots need not have the tables.
 * A place that was not there is prepared as soon as it has a primary; one that has another primary is looked at again.
 """
 
@@ -154,7 +155,8 @@ class Sharding:
                 if connection is not None:
                     connections[place] = connection
             if COORDINATOR in connections:
-                shards = {place: connection for place, connection in connections.items() if place != COORDINATOR}
+                used = {space.places()[index] for space in layout.keyspaces.values() for index in space.used()}
+                shards = {place: connection for place, connection in connections.items() if place in used}
                 dialect = self._dialects(entry.dialect)
                 adopted = await self._adopt(dialect, name, connections[COORDINATOR], shards, layout, known)
                 if adopted != Adopted() and known.adopted is not None:

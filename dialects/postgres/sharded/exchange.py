@@ -5,6 +5,8 @@
     swap     the copy in shardproxy_new is the table, the table goes to shardproxy_old
     unswap   the way back
 
+A shard that gets its first slots may have no table, one that loses its last has no copy: what is missing is passed
+over, but a place is never left without the table; an empty one like it stands in for it.
 Invariants:
 * An exchange is one transaction, and leaves its name in ``shardproxy.exchanges``: it is never done twice.
 * Views follow the name, as they were when it was exchanged, and keep their owners and grants. Sequences of defaults
@@ -65,10 +67,11 @@ async def _exchange(connection: Any, name: str, how: str, tables: Sequence[Key])
     if await connection.fetchval("insert into shardproxy.exchanges (name) values ($1) on conflict do nothing "
                                  "returning name", name) is None:
         return
-    names = [f"{quote(schema)}.{quote(table)}" for schema, table in tables]
-    await connection.execute(f"lock table only {', only '.join(names)} in access exclusive mode")
-    views = await connection.fetch(_VIEWS, await connection.fetchval(_OIDS, names))
-    found = [await _read(connection, key) for key in tables]
+    names = [name for schema, table in tables if await _is_there(connection, name := f"{quote(schema)}.{quote(table)}")]
+    if names:
+        await connection.execute(f"lock table only {', only '.join(names)} in access exclusive mode")
+    views = await connection.fetch(_VIEWS, await connection.fetchval(_OIDS, names) or [])
+    found = [await _read(connection, key) for key in tables] if how in ("shell", "table") else []
     if how == "shell":
         await _to_shells(connection, found)
     elif how == "table":
@@ -102,6 +105,9 @@ async def _repeat(connection: Any, view: Any) -> None:
 
 async def _to_shells(connection: Any, found: Sequence[Definition]) -> None:
     await _schema(connection, OLD)
+    for one in found:
+        if await _is_there(connection, _in(OLD, one.name)):
+            raise asyncpg.DuplicateTableError(f"{_in(OLD, one.name)} is there already: drop it")
     reached = {one.name: await _identities(connection, one) for one in found}
     for one in found:
         await _detach(connection, one)
@@ -148,11 +154,20 @@ async def _swap(connection: Any, tables: Sequence[Key], there: str, back: str) -
     await _schema(connection, GONE)
     await _schema(connection, back)
     for schema, name in tables:
-        await connection.execute(f"alter table {quote(schema)}.{quote(name)} set schema {GONE}")
-        await connection.execute(f"alter table {_in(there, name)} set schema {quote(schema)}")
-        await connection.execute(f"alter table {_in(GONE, name)} set schema {back}")
-        if there == OLD:
-            await connection.execute(f"drop trigger if exists {FENCE} on {quote(schema)}.{quote(name)}")
+        live, comes = f"{quote(schema)}.{quote(name)}", await _is_there(connection, _in(there, name))
+        if await _is_there(connection, live):
+            await connection.execute(f"alter table {live} set schema {GONE}")
+            if not comes:
+                await connection.execute(f"create table {live} (like {_in(GONE, name)} including all)")
+        if comes:
+            await connection.execute(f"alter table {_in(there, name)} set schema {quote(schema)}")
+            await connection.execute(f"drop trigger if exists {FENCE} on {live}")
+        if await _is_there(connection, _in(GONE, name)):
+            await connection.execute(f"alter table {_in(GONE, name)} set schema {back}")
+
+
+async def _is_there(connection: Any, name: str) -> bool:
+    return bool(await connection.fetchval("select to_regclass($1) is not null", name))
 
 
 # -- sequences

@@ -1,6 +1,7 @@
 """A small database before two proxies, and a cutover of its tables: data moves by a plain copy inside the pause.
 
-What is tested with it is the switch (holds, fences, the row of the cutover); the change streams have tests of their own.
+What is tested with it is the switch (holds, fences, the row of the cutover); the change streams have tests of their
+own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,11 @@ class Copy:
                         key = [str(row[column]).encode() for column in move.key_of(table)]
                         rows[move.target_of(table, key).name].append(tuple(row))
             for place_name, found in rows.items():
-                target = table if place_name else ("shardproxy_old", table[1])
+                target = (move.into or table[0], table[1])
                 async with self._servers.connected(place_name) as there, there.transaction():
+                    await there.execute(f"create schema if not exists {target[0]}")
+                    await there.execute(f'create table if not exists "{target[0]}"."{target[1]}" '
+                                        f'(like {name} including all)')
                     await there.execute("set session_replication_role = replica")
                     await there.execute("select pg_replication_origin_create('copy') where not exists "
                                         "(select from pg_replication_origin where roname = 'copy')")
@@ -72,18 +76,18 @@ class Copy:
 
 @dataclass
 class Town:
-    """The database ``name`` on one server: coordinator, shards ``s0`` to ``s{count}``, and a second keyspace ``own``."""
+    """The database ``name``, its shards ``s0``, ``s1`` and (without slots at first) ``s2``, all on one server."""
 
     node: Node
     name: str
     folder: Path
-    count: int = 2
+    count: int = 3
     proxies: list[Proxy] = field(default_factory=list)
 
     @property
     def databases(self) -> list[str]:
         """All real databases."""
-        return [self.name, *(f"{self.name}_s{n}" for n in range(self.count)), f"{self.name}_own"]
+        return [self.name, *(f"{self.name}_s{n}" for n in range(self.count))]
 
     def config(self) -> Mapping[str, Any]:
         """The [databases] section."""
@@ -93,7 +97,7 @@ class Town:
         return {self.name: {"server_user": "postgres", "default_keyspace": "main", "keyspaces": {
             "main": {"shards": {"main": server(self.name)}},
             "customer": {"function": "hash", "slots": 64,
-                         "shards": {f"s{n}": server(f"{self.name}_s{n}") for n in range(self.count)},
+                         "shards": {f"s{n}": {**server(f"{self.name}_s{n}"), "empty": n > 1} for n in range(self.count)},
                          "tables": {"accounts": {"key": "id"}, "entries": {"key": "account"}}}}}}
 
     async def build(self, rows: int = 50) -> None:
@@ -134,22 +138,19 @@ class Town:
 
     # -- the cutover
 
-    def cutover(self) -> tuple[Cutover, Move, Servers]:
-        """Of all tables, from the coordinator to the shards."""
-        return made(self.proxies[0].config_path, self.name)
+    async def switch(self, backwards: bool = False, max_hold: float = 5.0, way: str = "into") -> float:
+        """In this process; the pause in ms. ``way``: see ``made``."""
+        cutover, move, servers = await asyncio.to_thread(made, self.proxies[0].config_path, self.name, way)
+        moved = move.reversed() if backwards else move
+        return (await cutover.cutover(backwards, Copy(moved, servers), max_hold)).pause_ms
 
-    async def switch(self, backwards: bool = False, max_hold: float = 5.0) -> float:
-        """In this process; the pause in ms."""
-        cutover, move, servers = await asyncio.to_thread(self.cutover)
-        way = move.reversed() if backwards else move
-        return (await cutover.cutover(backwards, Copy(way, servers), max_hold)).pause_ms
-
-    async def switch_and_die(self, failpoint: str, backwards: bool = False, max_hold: float = 3.0) -> int:
+    async def switch_and_die(self, failpoint: str, backwards: bool = False, max_hold: float = 3.0,
+                             way: str = "into") -> int:
         """In another process, which ends at a failpoint; its exit code."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "SHARDPROXY_FAILPOINT": failpoint}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.integration.transfer.moving", str(self.proxies[0].config_path), self.name,
-            json.dumps([backwards, max_hold]), env=environment, cwd=ROOT)
+            json.dumps([backwards, max_hold, way]), env=environment, cwd=ROOT)
         return await asyncio.wait_for(process.wait(), 60)
 
     async def until_writable(self, number: int = 0, seconds: float = 10) -> float:
@@ -179,27 +180,32 @@ class _Connected:
         self._connection.terminate()
 
 
-def made(config_path: Path, name: str) -> tuple[Cutover, Move, Servers]:
-    """The cutover of a town, from its configuration."""
-    config = load(config_path)
-    entry = config.databases[name]
+def made(config_path: Path, name: str, way: str = "into") -> tuple[Cutover, Move, Servers]:
+    """A cutover of a town, from its configuration: ``into`` the shards, or ``between`` them, from two to three."""
+    entry = load(config_path).databases[name]
     servers = Servers(entry)
-    after = seed(entry)
-    before = after
-    for schema, table in TABLES:
-        before = before.without_table(schema, table)
-    shards = tuple(servers.place(place) for place in after.keyspaces["customer"].places())
-    move = Move("move", "reshard", name, TABLES, (servers.place(COORDINATOR),), shards, before, after,
-                types=((20,), (20,)), coordinator=servers.place(COORDINATOR))
     store = DatabaseStore(lambda: servers.open(COORDINATOR), name)
-    return Cutover(Context(move, None, servers), store), move, servers  # type: ignore[arg-type]
+    sharded = seed(entry)
+    space = sharded.keyspaces["customer"]
+    places = tuple(servers.place(place) for place in space.places())
+    coordinator = servers.place(COORDINATOR)
+    if way == "into":
+        before, after, sources, targets = sharded, sharded, (coordinator,), places[:2]
+        for schema, table in TABLES:
+            before = before.without_table(schema, table)
+    else:
+        owners = tuple(slot % 3 for slot in range(space.slots))
+        before, after = sharded, replace(sharded, keyspaces={"customer": replace(space, owners=owners)})
+        sources, targets = places[:2], places
+    move = Move(way, "reshard", name, TABLES, sources, targets, before, after, types=((20,), (20,)),
+                coordinator=coordinator)
+    return Cutover(Context(move, None, servers, store), store), move, servers  # type: ignore[arg-type]
 
 
 async def _main(config_path: str, name: str, arguments: str) -> None:
-    backwards, max_hold = json.loads(arguments)
-    cutover, move, servers = made(Path(config_path), name)
-    way = move.reversed() if backwards else move
-    await cutover.cutover(backwards, Copy(way, servers), max_hold)
+    backwards, max_hold, way = json.loads(arguments)
+    cutover, move, servers = made(Path(config_path), name, way)
+    await cutover.cutover(backwards, Copy(move.reversed() if backwards else move, servers), max_hold)
 
 
 if __name__ == "__main__":

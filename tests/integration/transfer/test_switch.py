@@ -104,3 +104,76 @@ async def test_there_and_back_under_load(town: Town) -> None:
             await shard.execute("update accounts set balance = 0")
     print(f"paused {pause:.0f} ms and {back:.0f} ms; {load.done} rounds, the longest {load.longest:.2f} s")
     assert pause < 2000 and back < 2000
+
+
+@pytest.mark.timeout(120)
+async def test_from_two_shards_to_three_and_back_under_load(town: Town) -> None:
+    await town.switch()
+    load = Load(town)
+    await asyncio.sleep(0.5)
+    pauses = [await town.switch(way="between")]
+    await asyncio.sleep(0.5)
+    async with town.client() as client:
+        assert await client.fetchval("select count(*) from accounts") == 50
+    counts = []
+    for name in town.databases[1:]:
+        async with town.direct(name) as shard:
+            counts.append(await shard.fetchval("select count(*) from accounts"))
+    assert sum(counts) == 50 and min(counts) > 5
+    pauses.append(await town.switch(backwards=True, way="between"))
+    await asyncio.sleep(0.5)
+    pauses.append(await town.switch(way="between"))
+    await asyncio.sleep(0.5)
+    await load.stop()
+    assert load.errors == []
+    assert await totals(town) == (50, load.done, load.done)
+    print(f"paused {[round(pause) for pause in pauses]} ms; {load.done} rounds, the longest {load.longest:.2f} s")
+
+
+@pytest.mark.timeout(120)
+async def test_a_long_transaction_blocks_and_is_named(town: Town) -> None:
+    load = Load(town)
+    async with town.direct() as direct, direct.transaction():
+        await direct.execute("update accounts set name = 'long' where id = 50")
+        await asyncio.sleep(0.3)
+        with pytest.raises(NotNow) as refused:
+            await town.switch(max_hold=1.0)
+        assert [blocker.pid for blocker in refused.value.blockers] == [direct.get_server_pid()]
+        assert await town.phase() == "announced"
+    async with town.client() as client:
+        async with client.transaction():
+            await client.execute("update accounts set name = 'long' where id = 50")
+            with pytest.raises(NotNow):
+                await town.switch(max_hold=1.0)
+            await client.execute("update accounts set name = 'longer' where id = 50")
+        assert await client.fetchval("select name from accounts where id = 50") == "longer"
+    assert await town.switch() < 3000
+    await load.stop()
+    assert load.errors == []
+    assert await totals(town) == (50, load.done, load.done)
+
+
+@pytest.mark.timeout(120)
+async def test_what_does_not_touch_the_tables_goes_on_while_they_are_held(town: Town) -> None:
+    async with town.direct() as direct, town.client() as one, town.client(1) as other:
+        await direct.execute("create table others (id int primary key)")
+        await direct.execute("update shardproxy.holds set phase = 'announced'")
+        await direct.execute("insert into shardproxy.holds (transfer, tables, phase, deadline, body) values "
+                             "('by hand', '[[\"public\", \"accounts\"]]', 'hold', now() + interval '3 s', "
+                             "'{\"fences\": []}'); notify shardproxy")
+        async with asyncio.timeout(2):
+            while await direct.fetchval("select count(*) from shardproxy.proxies where holding -> 'drained' ? 'by hand'"
+                                        ) < 2:
+                await asyncio.sleep(0.01)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await one.execute("insert into others values (1)")
+        assert await other.fetchval("select count(*) from others") == 1
+        async with one.transaction():
+            await one.execute("insert into others values (2)")
+            assert loop.time() - started < 1
+            assert await one.fetchval("select count(*) from balances") == 50     # a view over a held table: waits
+        assert 1 < loop.time() - started < 8
+        shown = await town.proxies[0].admin("SHOW TRANSFERS")
+        assert [(row["name"], row["phase"], row["tables"]) for row in shown] == [
+            ("by hand", "announced", "public.accounts")]
