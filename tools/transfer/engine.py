@@ -169,5 +169,4 @@ class Plane:
 def parts(context: Context) -> tuple[Data, Switch]:
     """The data plane and the switch of a transfer."""
     plane = Plane(context)
-    assert context.store is not None
     return plane, Cutover(context, context.store)

@@ -89,9 +89,9 @@ class Context:
     move: Move
     journal: Journal
     servers: Servers
+    store: Store
     throttle: Throttle = field(default_factory=Throttle)
     log: Callable[..., None] = lambda event, **fields: None
-    store: Store | None = None
 
 
 class Streams(Protocol):

@@ -46,7 +46,7 @@ async def run(config: Config, database: str, name: str, log: Callable[..., None]
         if record.runner is not None and is_dead(record.runner):
             await journal.take_lease(name, f"{socket.gethostname()}:{os.getpid()}", LEASE_S, dead=record.runner)
         throttle = Throttle(**(record.body.get("throttle") or {}))
-        context = Context(record.move, journal, servers, throttle, log, store_of(config, servers))
+        context = Context(record.move, journal, servers, store_of(config, servers), throttle, log)
         deadline = time.monotonic() + LEASE_S + 2
         while True:
             try:
