@@ -56,7 +56,8 @@ def _held(database: Any, now: int) -> None:
     for session in list(database.held):
         if now - session.hold_since_ns > database.entry.failover_hold * 1e9:
             database.held.discard(session)
-            session.fail("57P03", f'database "{database.name}" has no primary at the moment',
+            code, what = ("08006", "shard") if database.parent is not None else ("57P03", "database")
+            session.fail(code, f'{what} "{database.name}" has no primary at the moment',
                          hint="The statement has not been sent. It waited for failover_hold.")  # fmt: skip
 
 
