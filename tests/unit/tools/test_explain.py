@@ -106,11 +106,13 @@ def test_tiers(files: tuple[Path, Path], sql: str, title: str) -> None:
 
 
 def test_the_whole_tree(files: tuple[Path, Path]) -> None:
-    assert ask(files, "select count(distinct name) from customers", "shop")[1] == [
-        "Gather into the coordinator", "  groups have rows of several shards", "  on: the coordinator",
-        "  text: select count(distinct name) from <pull 0> AS customers",
-        "  -> Pull 0: public.customers (id, name)", "       on: customer/s0, customer/s1",
-        "       text: SELECT id, name FROM public.customers"]
+    lines = ask(files, "select n.text, c.code from notes n join customers c on c.twice = n.id", "shop")[1]
+    assert lines[0] == "Gather into the coordinator"
+    assert lines[2:] == [
+        "  on: the coordinator",
+        "  text: select n.text, c.code from notes n join <pull 0> c on c.twice = n.id",
+        "  -> Pull 0: public.customers (id, code, twice)", "       on: customer/s0, customer/s1",
+        "       text: SELECT id, code, twice FROM public.customers"]
 
 
 @pytest.mark.parametrize(("sql", "said"), [
