@@ -27,6 +27,8 @@ def gather(text: str, found: Analysis, why: str) -> Gather:
     pulls: list[Pull] = []
     edits: list[Edit] = []
     for relation in found.sharded:
+        if relation.source.sampled:
+            raise Unplannable("TABLESAMPLE of a table whose rows must be gathered", "Sample a query over one table.")
         pull = pull_of(text, found, relation)
         if pull not in pulls:
             pulls.append(pull)
@@ -79,9 +81,10 @@ def pull_of(text: str, found: Analysis, relation: Relation) -> Pull:
 
 
 def qualified(found: Analysis, relation: Relation) -> str:
-    """The table with its schema."""
+    """The table with its schema, and ONLY if the query has it."""
     assert relation.table is not None
-    return f"{found.knowledge.quote(relation.table.schema)}.{found.knowledge.quote(relation.table.name)}"
+    name = f"{found.knowledge.quote(relation.table.schema)}.{found.knowledge.quote(relation.table.name)}"
+    return f"ONLY {name}" if relation.source.only else name
 
 
 def needed(found: Analysis, relation: Relation) -> tuple[str, ...]:

@@ -99,11 +99,6 @@ def check_spread(found: Analysis) -> None:
     for name in unproved(found):
         raise Unplannable(f"function {name}(), which may read sharded tables, over several shards",
                           "Give the sharding key, so that the statement runs on one shard.")
-    for relation in found.sharded:
-        if relation.source.only:
-            raise Unplannable("ONLY on a sharded table over several shards")
-        if relation.source.sampled:
-            raise Unplannable("TABLESAMPLE on a sharded table over several shards")
     for column, scope in found.columns:
         if column.name in _SYSTEM_COLUMNS and scope.resolve(column.names) is None:
             raise Unplannable(f"{column.name} over several shards")

@@ -18,8 +18,10 @@ TIERS = [
     ("with orders as (select 1 as x) select * from orders", "one"),
     # rows as they come
     ("select * from orders", "scatter"),
-    ("select * from ONLY orders", "refused"),
-    ("select * from orders tablesample system (10)", "refused"),
+    ("select * from ONLY orders", "scatter"),
+    ("select * from orders tablesample system (10)", "scatter"),
+    ("select count(*) from orders tablesample system (10) o join customers c on c.id = o.id", "refused"),
+    ("select count(*) from only orders o join customers c on c.id = o.id", "gather"),
     ("select o.*, c.code from orders o join customers c on c.id = o.customer_id", "scatter"),
     ("select o.id from orders o left join customers c on c.id = o.customer_id and c.code = 'x'", "scatter"),
     ("select o.id from orders o left join customers c on c.code = o.note", "gather"),

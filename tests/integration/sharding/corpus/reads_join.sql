@@ -151,7 +151,6 @@ select id from active_customers order by id limit 4;
 -- system columns and locks
 select ctid is not null from customers where id = 5;
 select xmin is not null from customers where id = 5;
-select ctid is not null from customers limit 2;
 select id from customers where id = 5 for update;
 select id from customers where id in (5, 6) order by id for update;
 select id from customers where id in (5, 6) order by id for share;
@@ -161,6 +160,10 @@ select id from customers order by id limit 1 for update skip locked;
 select id from customers where active order by id limit 2 for update nowait;
 select count(*) from customers tablesample bernoulli (100);
 select count(*) from customers tablesample system (0);
+select count(*), min(id) from only customers;
+select count(*) from only customers c join only (orders) o on o.id = c.id;
+select c.id from customers c join orders o on o.id = c.id order by 1 for update;
+select ctid is not null from customers limit 2;
 
 -- stable functions
 select count(*) from customers where created < now();
