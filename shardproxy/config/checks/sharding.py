@@ -80,7 +80,7 @@ def _check_tables(database: Database, key: Key, report: Report) -> None:
     homes: dict[str, str] = {}
     for keyspace in database.sharded:
         space, where = database.keyspace_map[keyspace], (*key, "keyspaces", keyspace)
-        if space.shards and not space.tables:
+        if len(space.shards) > 1 and not space.tables:
             report.add((*where, "tables"), "are missing: nothing is kept in this keyspace",
                        'add tables.NAME = { key = "COLUMN" }')
         for name, table in space.tables.items():

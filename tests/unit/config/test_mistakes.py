@@ -80,7 +80,8 @@ CASES = [
     (_HEAD + '[databases.shop]\nreplicas = ["a:1"]\n', "databases.shop.replicas", "need a primary"),
     (_HEAD + '[databases.shardproxy]\nprimary = "a:1"\n', "databases.shardproxy", "admin console"),
     (_HEAD + _SHOP + 'shards.x = { primary = "b:1" }\n', "databases.shop.shards", "contradicts primary"),
-    (_HEAD + _SHOP + 'default_keyspace = "mian"\nkeyspaces.main.shards.x = { primary = "b:1" }\n',
+    (_HEAD + _SHOP + 'default_keyspace = "mian"\n'
+     'keyspaces.main.shards.x = { primary = "b:1" }\nkeyspaces.main.shards.y = { primary = "b:2" }\n',
      "databases.shop.keyspaces.main.tables", "are missing"),
     (_HEAD + '[databases.shop]\ncoordinator = "mian"\nkeyspaces.main.shards.x = { primary = "b:1" }\n',
      "databases.shop.coordinator", 'did you mean "main"?'),
