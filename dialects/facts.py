@@ -14,11 +14,14 @@ __all__ = [
     "ANY_TABLE",
     "CHANGES_CATALOG",
     "CHANGES_SESSION",
+    "DEFAULTS",
     "HARMLESS",
     "HIDES",
     "READABLE",
+    "READ_SEQUENCES",
     "READ_SESSION",
     "READ_WRITES",
+    "SEQUENCES",
     "STAYS",
     "UNKNOWN_TABLE",
     "WRITES",
@@ -48,6 +51,9 @@ CHANGES_CATALOG = 16
 HIDES = 512
 """May set a setting of a name that is not known."""
 
+SEQUENCES = 1024
+"""May call nextval, setval, currval or lastval. Of relations: when anything is written (triggers, rules, cascades)."""
+
 # relations
 READABLE = 32
 """A read of it may run on a replica."""
@@ -57,6 +63,10 @@ READ_WRITES = 128
 """Reading it runs functions that may change tables."""
 WRITE_SESSION = 256
 """Writing it runs functions (triggers, defaults, checks) that may change the session."""
+DEFAULTS = 2048
+"""A default, or an identity column, uses a sequence."""
+READ_SEQUENCES = 4096
+"""Reading it runs functions with SEQUENCES."""
 
 
 class RelationView(Protocol):
@@ -96,7 +106,7 @@ class FactsView(Protocol):
 
     @property
     def risky_relations(self) -> frozenset[str]:
-        """Relations with READ_SESSION or READ_WRITES."""
+        """Relations with READ_SESSION, READ_WRITES or READ_SEQUENCES."""
 
     @property
     def settings(self) -> frozenset[str]:

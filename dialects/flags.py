@@ -74,6 +74,9 @@ HIDDEN = 1 << 22
 SESSIONS = 1 << 23
 """Concerns the processes that serve sessions: this session's process id, or whether a database is in use."""
 
+ADVANCES = 1 << 24
+"""May advance a sequence, or ask it in a way that is not seen here: the session's sequences are then this client's."""
+
 NAMES = {bit: name for name, bit in list(globals().items()) if name.isupper() and isinstance(bit, int)}
 """Bit -> name, in ascending order of bits."""
 

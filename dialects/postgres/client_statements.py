@@ -162,6 +162,23 @@ class ClientStatements:
 
         internal.run(server, data, closed)
 
+    # -- answers of the proxy's own --------------------------------------------------------------------------------
+
+    def answer_closes(self, data: bytes) -> None:
+        """A batch of nothing but Close and Sync needs no server."""
+        link = self.link
+        for kind, payload in wire.split(data)[0]:
+            if kind == 0x43:  # C
+                if payload[:1] == b"S":
+                    name = payload[1:-1]
+                    if name and link.statements:
+                        link.statements.pop(name, None)
+                    elif not name:
+                        link.unnamed = link.unnamed_route = None
+                link.write(wire.CLOSE_COMPLETE)
+            elif kind == 0x53:  # S
+                link.write(wire.ready(bytes([link.server.status]) if link.server is not None else b"I"))
+
     # -- DEALLOCATE ALL ----------------------------------------------------------------------------------------
 
     def forget_all(self, server: Any) -> None:

@@ -8,6 +8,7 @@ cdef int BEGIN
 cdef int MULTI
 cdef int SIGNALS
 cdef int LOOK
+cdef int ADVANCES
 
 cdef class Passing(Batching):
     cdef public ServerLink server

@@ -38,8 +38,9 @@ BEGIN = f.BEGIN
 MULTI = f.MULTI
 SIGNALS = f.TERMINATE
 
-LOOK = f.SEQUENCE_STATE
-"""Flags with which the place to run at is looked for, whatever is known."""
+ADVANCES = f.ADVANCES
+LOOK = f.SEQUENCE_STATE | f.ADVANCES | f.BEGIN
+"""Flags with which the connection that remembers the client's sequences is preferred."""
 
 
 class Passing(Batching):
@@ -81,6 +82,7 @@ class Passing(Batching):
         if route is None:
             self.session.begin_write(server, (0,))
             server.wrote = True
+            self.session.advanced(server)
             return 0
         flags: cython.int = route.flags
         server.flags |= flags
@@ -95,9 +97,8 @@ class Passing(Batching):
             if flags & BEGIN and not flags & MULTI:
                 return 0
             server.wrote = True
-            if not flags & LOOK and (route.write_slots or route.kind == "SELECT"):  # may have called nextval
-                server.last_writer = self.id
-                self.session.last_server = server
+            if flags & ADVANCES:
+                self.session.advanced(server)
             if route.write_slots and route.write_slots not in server.write_slots:
                 self.session.begin_write(server, route.write_slots)
         return 0

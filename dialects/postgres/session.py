@@ -24,20 +24,21 @@ from .custom import CustomNames, dotted, names_in_sql, names_in_values
 from .own_settings import CONSISTENCIES, TOKEN, own_setting
 from .probe import FOREVER_PIN, HIDDEN_PIN, probe_sql, read_truth, sync_sql
 from .read_only import ReadOnlyBlock
+from .sequences import DISCARD, Sequences, undefined
 from .server_link_cy import CLIENT
 from .sql.scannable import scannable
-from .sql_error import raising
 
 __all__ = ["PgSession"]
 
 ADOPT_ATTEMPTS = 3
 OUTSIDE = ord("I")
-NO_SEQUENCE = b"currval and lastval are not defined in this session"
-"""A name that no statement has: what the server says of it tells the client what is wrong."""
 
 
 class PgSession:
     """Slow path of one ``ClientLink``."""
+
+    shard: Any = None
+    stopped = False
 
     def __init__(self, link: Any, database: Any, user: str, server_user: str, baseline: Settings, registry: Registry):
         self.link = link
@@ -59,7 +60,7 @@ class PgSession:
         self.block: ReadOnlyBlock | None = None
         self.serializable = False
         self._attempts = 0
-        self._untimed = False
+        self._untimed = self._cleaning = False
         self._unexplained = False
         self._kept_pins: list[str] = []
         self._custom = CustomNames()
@@ -67,6 +68,10 @@ class PgSession:
         self.prepare = self.statements.prepare
         self.inject_parse = self.statements.inject_parse
         self.restore_unnamed = self.statements.restore_unnamed
+        self.answer_closes = self.statements.answer_closes
+        self.sequences = Sequences(self)
+        self.advanced = self.sequences.advanced
+        self.take_own = self.sequences.take
         self.settings_changed()
 
     # -- where to ---------------------------------------------------------------------------------------------
@@ -75,10 +80,6 @@ class PgSession:
         """The pool that serves the batch in hand; None: there is no primary now."""
         link = self.link
         flags = link.batch_flags
-        if flags & f.SEQUENCE_STATE and self.last_server is not None:
-            own = self._own_sequences()
-            if own is not None:
-                return own
         link.reads_elsewhere = (
             self.database.has_replicas
             and self.consistency != "strong"
@@ -149,15 +150,6 @@ class PgSession:
         self.link.busy = False
         self.link.resume()
 
-    def _own_sequences(self) -> Any:
-        """currval and lastval live in one connection: the one this client wrote on, if no other wrote there since."""
-        server = self.last_server
-        if not server.closed and server.last_writer == self.link.id and server in server.pool.idle:
-            server.pool.idle.remove(server)
-            server.pool.idle.append(server)
-            return server.pool
-        return None
-
     def hold(self) -> None:
         """No primary: wait for one."""
         self.hold_since_ns = time.monotonic_ns()
@@ -183,9 +175,13 @@ class PgSession:
         link.write_pool = None
 
     def adopt(self, server: Any) -> bool:
-        """Make the connection's settings the client's. True: they are; False: under way, the link is busy."""
+        """Make the connection's settings the client's, and forget another's sequences. True: they are; False: under
+        way, the link is busy."""
         link = self.link
         sql = sync_sql(server.settings, link.settings) if server.settings is not link.settings else ""
+        self._cleaning = self.sequences.to_clean(server)
+        if self._cleaning:
+            sql = f"{sql.rstrip('; ')}; {DISCARD}" if sql else DISCARD
         if not sql:
             server.settings = link.settings
             self._announce(server)
@@ -200,6 +196,8 @@ class PgSession:
         link = self.link
         if result.error is None:
             server.settings = link.settings
+            if self._cleaning:
+                server.last_writer = None
         if link.closed or link.server is not server:
             if result.error is None:
                 server.events.drained_cycle(server)
@@ -291,20 +289,9 @@ class PgSession:
             self.statements.show(route, server, simple=False)
             if name in server.own_names:  # no shared name is to be seen in pg_prepared_statements
                 return name
-        if flags & f.SEQUENCE_STATE and not self._own_sequence(flags, body, server):
-            return NO_SEQUENCE
+        if flags & f.SEQUENCE_STATE and self.sequences.foreign(server):
+            return self.sequences.bound(body, values, server)
         return None
-
-    def _own_sequence(self, flags: int, sql: bytes, server: Any) -> bool:
-        """Whether what currval and lastval would tell here is this client's. What calls nextval first tells its own."""
-        text = sql.lower()
-        makes = b"nextval" in text or (b"insert" in text and bool(flags & f.MULTI))
-        if not makes and server.last_writer not in (None, self.link.id):
-            return False
-        if makes:
-            server.last_writer = self.link.id
-            self.last_server = server
-        return True
 
     def _note(self, route: Any, sql: bytes) -> None:
         names = names_in_sql(sql)
@@ -417,12 +404,8 @@ class PgSession:
             return own_setting(self.database.consistency, route, sql)
         if flags & f.DEALLOCATE_ALL and simple:
             self.statements.forget_all(server)
-        if simple and flags & f.SEQUENCE_STATE and not self._own_sequence(flags, sql, server):
-            return raising(
-                "55000",
-                "currval and lastval are not defined: this session has not called nextval on this connection",
-                "use INSERT ... RETURNING, or call both in one transaction",
-            )
+        if simple and flags & f.SEQUENCE_STATE and self.sequences.foreign(server):
+            return undefined(sql)
         if flags & f.PREPARED_SQL and not flags & f.DEALLOCATE_ALL and (link.statements or not route.names):
             if not self.statements.show(route, server, simple=simple, runs=simple):
                 return None
@@ -445,21 +428,6 @@ class PgSession:
         return process_ids.in_bind(self, payload, prepared.statement.name if prepared is not None else b"")
 
     # -- answers of the proxy's own ----------------------------------------------------------------------------
-
-    def answer_closes(self, data: bytes) -> None:
-        """A batch of nothing but Close and Sync needs no server."""
-        link = self.link
-        for kind, payload in wire.split(data)[0]:
-            if kind == 0x43:  # C
-                if payload[:1] == b"S":
-                    name = payload[1:-1]
-                    if name and link.statements:
-                        link.statements.pop(name, None)
-                    elif not name:
-                        link.unnamed = link.unnamed_route = None
-                link.write(wire.CLOSE_COMPLETE)
-            elif kind == 0x53:  # S
-                link.write(wire.ready(bytes([link.server.status]) if link.server is not None else b"I"))
 
     def violation(self, kind: int, length: int) -> None:
         """The client's bytes are not the protocol."""

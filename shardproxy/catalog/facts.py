@@ -2,7 +2,7 @@
 
 It is made from JSON that a dialect's ``catalog_load`` gives; the worker that routes has never talked to the catalog.
 
-    {"version": 1, "event_triggers": false,
+    {"version": 2, "event_triggers": false,
      "relations": [[schema, name, bits, [root, ...], [root, ...] | null], ...],    read roots; write roots or unknown
      "functions": {name: bits, ...}, "settings": [name with a dot, ...],
      "operators": {name: bits}, "types": {...}, "attributes": {...},                the risky ones
@@ -19,6 +19,7 @@ from typing import Any
 
 from shardproxy.dialects.facts import (
     ANY_TABLE,
+    READ_SEQUENCES,
     READ_SESSION,
     READ_WRITES,
     READABLE,
@@ -30,7 +31,7 @@ from .tables import Tables
 
 __all__ = ["VERSION", "Facts", "Relation", "slot_of"]
 
-VERSION = 1
+VERSION = 2
 
 SLOTS_MAX = 64
 """A name that stands for more tables than these is not told apart from all tables."""
@@ -71,7 +72,7 @@ class Facts:
             self._qualified[schema, name] = relation
             same = self._named.get(name)
             self._named[name] = relation if same is None else same | relation
-            if bits & (READ_SESSION | READ_WRITES):
+            if bits & (READ_SESSION | READ_WRITES | READ_SEQUENCES):
                 risky.append(name)
         self.risky_relations = frozenset(risky)
 

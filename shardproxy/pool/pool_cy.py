@@ -74,6 +74,14 @@ class Pool:
         self.grow()
         return None
 
+    def take(self, server):
+        """This connection, if it is idle; false if it is not."""
+        if self.paused or server not in self.idle:
+            return False
+        self.idle.remove(server)
+        self.assigned += 1
+        return True
+
     def grow(self):
         """Open connections for those who wait."""
         if not self.paused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shardproxy.dialects.flags import (
+    ADVANCES,
     BEGIN,
     BEGIN_READ_ONLY,
     COMMIT,
@@ -31,6 +32,6 @@ from shardproxy.dialects.flags import (
     describe,
 )
 
-__all__ = ["BEGIN", "BEGIN_READ_ONLY", "COMMIT", "COPY_IN", "COPY_OUT", "DDL", "DEALLOCATE_ALL", "EMPTY", "FOREVER",
-           "HIDDEN", "MAYBE_READ", "MULTI", "NAMES", "PREPARED_SQL", "PRIMARY", "PROBE", "PROXY_SET", "PROXY_SHOW",
+__all__ = ["ADVANCES", "BEGIN", "BEGIN_READ_ONLY", "COMMIT", "COPY_IN", "COPY_OUT", "DDL", "DEALLOCATE_ALL", "EMPTY",
+           "FOREVER", "HIDDEN", "MAYBE_READ", "MULTI", "NAMES", "PREPARED_SQL", "PRIMARY", "PROBE", "PROXY_SET", "PROXY_SHOW",
            "READ", "ROLLBACK", "SEQUENCE_STATE", "SESSIONS", "TERMINATE", "UNPARSED", "UNPIN", "describe"]

@@ -15,6 +15,7 @@ from shardproxy import limits
 from shardproxy.catalog.facts import Facts
 from shardproxy.dialects.base import UNKNOWN_TABLE, Analysis, Dialect, FactsView
 from shardproxy.dialects.flags import (
+    ADVANCES,
     DDL,
     DEALLOCATE_ALL,
     PREPARED_SQL,
@@ -49,8 +50,8 @@ class Router:
         self.dialect = dialect
         self.database_index = database_index
         self.digest_of = dialect.digest
-        self.opaque = Route(PROBE | UNPIN | DDL | PREPARED_SQL | DEALLOCATE_ALL | SEQUENCE_STATE | UNPARSED,
-                            write_slots=UNKNOWN_TABLE)
+        self.opaque = Route(PROBE | UNPIN | DDL | PREPARED_SQL | DEALLOCATE_ALL | SEQUENCE_STATE | ADVANCES
+                            | UNPARSED, write_slots=UNKNOWN_TABLE)
         self.hits = self.misses = self.generation = 0
         self.set_facts(None, 0)
 

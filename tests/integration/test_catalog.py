@@ -53,7 +53,7 @@ async def loaded(pg: Node) -> AsyncIterator[Loaded]:
 
 
 RELATIONS = [
-    ("t", {"READABLE"}, ("t", "s2.t"), ("t", "s2.t")),
+    ("t", {"READABLE", "DEFAULTS"}, ("t", "s2.t"), ("t", "s2.t")),
     ("plain", {"READABLE"}, ("plain",), ("plain",)),
     ("related", {"READABLE"}, ("related",), ("related",)),
     ("parent", {"READABLE"}, ("parent",), ("parent", "child", "grandchild")),
@@ -62,9 +62,10 @@ RELATIONS = [
     ("part21", {"READABLE"}, ("part",), None),
     ("unlog", set(), ("unlog",), ("unlog",)),
     ("mv", {"READABLE"}, ("mv",), ("mv",)),
-    ("inh_a", {"READABLE", "WRITE_SESSION"}, ("inh_a",), ("inh_a",)),
-    ("inh_c", {"READABLE", "WRITE_SESSION"}, ("inh_a",), ("inh_a",)),
-    ("v_plain", {"READABLE"}, ("t", "plain"), None), ("v_of_view", {"READABLE"}, ("t", "plain"), None),
+    ("inh_a", {"READABLE", "WRITE_SESSION", "SEQUENCES"}, ("inh_a",), ("inh_a",)),
+    ("inh_c", {"READABLE", "WRITE_SESSION", "SEQUENCES"}, ("inh_a",), ("inh_a",)),
+    ("v_plain", {"READABLE", "DEFAULTS"}, ("t", "plain"), None),
+    ("v_of_view", {"READABLE", "DEFAULTS"}, ("t", "plain"), None),
     ("v_random", set(), ("plain",), None), ("v_backend", set(), ("plain",), None),
     ("v_stable", set(), ("plain",), None), ("v_imm", {"READABLE"}, ("plain",), None),
     ("v_stat", set(), (), None), ("v_sequence", set(), (), None),
@@ -72,13 +73,14 @@ RELATIONS = [
     ("v_set", {"READ_SESSION"}, ("plain",), None), ("v_far", {"READ_SESSION"}, (), None),
     ("touched", {"READABLE"}, ("touched",), ("touched",)),
     ("audited", {"READABLE"}, ("audited",), None),
-    ("temps", {"READABLE", "WRITE_SESSION"}, ("temps",), ("temps",)),
+    ("temps", {"READABLE", "WRITE_SESSION", "SEQUENCES"}, ("temps",), ("temps",)),
     ("calm", {"READABLE"}, ("calm",), ("calm",)),
-    ("cascades_to_temps", {"READABLE", "WRITE_SESSION"}, ("cascades_to_temps",), ("cascades_to_temps", "temps_child")),
+    ("cascades_to_temps", {"READABLE", "WRITE_SESSION", "SEQUENCES"}, ("cascades_to_temps",),
+     ("cascades_to_temps", "temps_child")),
     ("defaults", {"READABLE", "WRITE_SESSION"}, ("defaults",), ("defaults",)),
     ("checks", {"READABLE", "WRITE_SESSION"}, ("checks",), ("checks",)),
     ("domains", {"READABLE", "WRITE_SESSION"}, ("domains",), ("domains",)),
-    ("ruled", {"READABLE"}, ("ruled",), None),
+    ("ruled", {"READABLE", "SEQUENCES"}, ("ruled",), None),
     ("secured", {"READABLE"}, ("secured",), ("secured",)),
     ("secured_badly", set(), ("secured_badly",), ("secured_badly",)),
     ("secured_by_plain", {"READABLE"}, ("secured_by_plain", "plain"), ("secured_by_plain",)),
@@ -101,9 +103,10 @@ async def test_relations(loaded: Loaded, name: str, expected: set[str], reads: t
 FUNCTIONS = [
     ("f_set", {"CHANGES_SESSION"}), ("f_setlocal", set()), ("f_hidden", {"CHANGES_SESSION", "HIDES"}),
     ("f_imm", {"HARMLESS"}), ("f_stable", set()), ("f_volatile", set()), ("f_calls", {"CHANGES_SESSION"}),
-    ("f_dynamic", {"CHANGES_SESSION", "WRITES", "HIDES"}), ("f_search", {"CHANGES_SESSION", "WRITES"}),
+    ("f_dynamic", {"CHANGES_SESSION", "WRITES", "HIDES", "SEQUENCES"}),
+    ("f_search", {"CHANGES_SESSION", "WRITES", "SEQUENCES"}),
     ("f_atomic", {"CHANGES_SESSION"}), ("f_row", set()), ("f_insert", {"WRITES"}), ("f_lock", {"CHANGES_SESSION"}),
-    ("f_load", {"CHANGES_SESSION", "STAYS"}), ("f_temp", {"CHANGES_SESSION"}),
+    ("f_load", {"CHANGES_SESSION", "STAYS"}), ("f_temp", {"CHANGES_SESSION", "SEQUENCES"}),
     ("f_ddl", {"CHANGES_SESSION", "WRITES", "CHANGES_CATALOG"}), ("f_reads_view", {"CHANGES_SESSION"}),
     ("p_insert", {"WRITES"}), ("p_calm", set()), ("agg_pure", {"HARMLESS"}), ("agg_set", {"CHANGES_SESSION"}),
 ]
@@ -149,14 +152,14 @@ PROBE             | select s from v_set
 PROBE             | select * from v_far
 PROBE             | insert into defaults values (default)
 PROBE             | insert into domains values (1)
-PROBE             | delete from cascades_to_temps
-PROBE             | select f_temp()
+PROBE|ADVANCES    | delete from cascades_to_temps
+PROBE|ADVANCES    | select f_temp()
 PROBE             | select agg_set(a) from plain
 PROBE|HIDDEN      | select f_hidden('x.q')
 PROBE|FOREVER     | select f_load()
-PROBE|DDL         | select f_ddl()
-UNPIN             | drop table unknown_one
-UNPIN|DDL         | drop table t
+PROBE|DDL|ADVANCES | select f_ddl()
+UNPIN|ADVANCES    | drop table unknown_one
+UNPIN|DDL|ADVANCES | drop table t
 """
 
 

@@ -13,7 +13,7 @@ from .relations import FIRST_OF_USERS, Relations
 
 __all__ = ["facts_of", "risky_types"]
 
-VERSION = 1
+VERSION = 2
 
 
 class _Known:

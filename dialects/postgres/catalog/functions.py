@@ -9,8 +9,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from shardproxy.dialects.facts import CHANGES_CATALOG, CHANGES_SESSION, HARMLESS, HIDES, STAYS, WRITES
-from shardproxy.dialects.flags import FOREVER, PROBE
+from shardproxy.dialects.facts import (
+    CHANGES_CATALOG,
+    CHANGES_SESSION,
+    DEFAULTS,
+    HARMLESS,
+    HIDES,
+    SEQUENCES,
+    STAYS,
+    WRITES,
+)
+from shardproxy.dialects.flags import ADVANCES, FOREVER, PROBE, SEQUENCE_STATE
 from shardproxy.dialects.postgres.sql import builtins
 from shardproxy.dialects.postgres.sql.bodies import judge
 
@@ -19,8 +28,8 @@ from .queries import Rows
 
 __all__ = ["WARNINGS", "Function", "Functions"]
 
-WARNINGS = CHANGES_SESSION | STAYS | WRITES | CHANGES_CATALOG | HIDES
-_ANYTHING = CHANGES_SESSION | WRITES
+WARNINGS = CHANGES_SESSION | STAYS | WRITES | CHANGES_CATALOG | HIDES | SEQUENCES
+_ANYTHING = CHANGES_SESSION | WRITES | SEQUENCES
 
 
 @dataclass(slots=True)
@@ -81,6 +90,8 @@ class Functions:
                     bits = self._with_part(bits, part)
                 for name in function.uses:
                     bits |= self._warnings(name, relations)
+                    if bits & WRITES and relations.get(name, 0) & DEFAULTS:
+                        bits |= SEQUENCES
                 if bits != function.bits:
                     function.bits = bits
                     self.by_name[function.name] |= bits & WARNINGS
@@ -98,7 +109,8 @@ class Functions:
         bits = (self.by_name.get(name, 0) | relations.get(name, 0)) & WARNINGS
         flags = builtins.EFFECTS.get(name, 0)
         return (bits | (CHANGES_SESSION if flags & PROBE else 0) | (STAYS if flags & FOREVER else 0)
-                | (WRITES if name in builtins.WRITERS else 0))
+                | (WRITES if name in builtins.WRITERS else 0)
+                | (SEQUENCES if flags & (ADVANCES | SEQUENCE_STATE) else 0))
 
     def _names(self) -> dict[str, int]:
         found: dict[str, int] = {}

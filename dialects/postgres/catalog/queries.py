@@ -40,15 +40,23 @@ QUERIES: dict[str, str] = {
         from pg_policy""",
     # evaluated for each row that is written
     "expressions": """
-        select adrelid as relation, pg_get_expr(adbin, adrelid) as text from pg_attrdef where adrelid >= 16384
+        select adrelid as relation, pg_get_expr(adbin, adrelid) as text, true as fills
+        from pg_attrdef where adrelid >= 16384
         union all
-        select conrelid, pg_get_constraintdef(oid) from pg_constraint where contype = 'c' and conrelid >= 16384
+        select distinct a.attrelid, t.typdefault, true
+        from pg_type t join pg_attribute a on a.atttypid = t.oid
+        where t.oid >= 16384 and t.typtype = 'd' and t.typdefault is not null and a.attrelid >= 16384 and a.attnum > 0
         union all
-        select distinct a.attrelid, pg_get_constraintdef(k.oid)
+        select conrelid, pg_get_constraintdef(oid), false from pg_constraint where contype = 'c' and conrelid >= 16384
+        union all
+        select distinct a.attrelid, pg_get_constraintdef(k.oid), false
         from pg_constraint k join pg_attribute a on a.atttypid = k.contypid
         where k.contypid >= 16384 and a.attrelid >= 16384 and a.attnum > 0 and not a.attisdropped
         union all
-        select ev_class, pg_get_ruledef(oid) from pg_rewrite where rulename <> '_RETURN' and ev_class >= 16384""",
+        select ev_class, pg_get_ruledef(oid), false
+        from pg_rewrite where rulename <> '_RETURN' and ev_class >= 16384""",
+    "identities": """
+        select distinct attrelid as relation from pg_attribute where attidentity <> '' and attrelid >= 16384""",
     "rules": "select distinct ev_class as relation from pg_rewrite where rulename <> '_RETURN' and ev_class >= 16384",
     "triggers": """
         select distinct tgrelid as relation, tgfoid as function from pg_trigger

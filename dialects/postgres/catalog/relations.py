@@ -13,16 +13,19 @@ from dataclasses import dataclass, field
 from shardproxy.dialects.facts import (
     CHANGES_CATALOG,
     CHANGES_SESSION,
+    DEFAULTS,
     HIDES,
+    READ_SEQUENCES,
     READ_SESSION,
     READ_WRITES,
     READABLE,
+    SEQUENCES,
     STAYS,
     WRITE_SESSION,
     WRITES,
     FactsView,
 )
-from shardproxy.dialects.flags import DDL, FOREVER, HIDDEN, PROBE
+from shardproxy.dialects.flags import ADVANCES, DDL, FOREVER, HIDDEN, PROBE, SEQUENCE_STATE
 from shardproxy.dialects.postgres.digest_cy import digest
 from shardproxy.dialects.postgres.sql import builtins, effects
 from shardproxy.dialects.postgres.sql.tokens import QUOTED, WORD, tokenise
@@ -36,7 +39,7 @@ FIRST_OF_USERS = 16384
 """OIDs below came with the server."""
 
 
-_PASSED_ON = STAYS | CHANGES_CATALOG | HIDES
+_PASSED_ON = STAYS | CHANGES_CATALOG | HIDES | SEQUENCES
 """Bits that functions and relations share."""
 
 
@@ -64,12 +67,12 @@ def judge_text(text: str, known: FactsView, server_views: Collection[str]) -> Te
     """Judge a view, a policy, a default or a check. ``server_views``: catalogs and views of the server."""
     key = digest(text.encode("utf-8", "surrogateescape"))
     if key[:1] == b"\0":
-        return Text(CHANGES_SESSION | WRITES | HIDES, False)
+        return Text(CHANGES_SESSION | WRITES | HIDES | SEQUENCES, False)
     tokens = tokenise(key)
     found = effects.of_tokens(tokens, known)
     bits = ((CHANGES_SESSION if found.flags & PROBE else 0) | (STAYS if found.flags & FOREVER else 0)
             | (CHANGES_CATALOG if found.flags & DDL else 0) | (HIDES if found.flags & HIDDEN else 0)
-            | (WRITES if found.writes else 0))
+            | (WRITES if found.writes else 0) | (SEQUENCES if found.flags & (ADVANCES | SEQUENCE_STATE) else 0))
     names = {token.text for token in tokens if token.kind in (WORD, QUOTED)}
     return Text(bits, found.harmless and not bits and not any(
         name in server_views and name not in builtins.CATALOGS for name in names))
@@ -118,11 +121,13 @@ class Relations:
         return found
 
     def warnings(self) -> dict[str, int]:
-        """For function bodies: what touching a relation of that name in any way may do."""
+        """For function bodies: what touching a relation of that name may do; DEFAULTS: if it is written."""
         found: dict[str, int] = {}
         for relation in self.all.values():
             bits = (CHANGES_SESSION if relation.bits & (READ_SESSION | WRITE_SESSION) else 0) | (
-                WRITES if relation.bits & READ_WRITES else 0) | relation.bits & _PASSED_ON
+                WRITES if relation.bits & READ_WRITES else 0) | relation.bits & _PASSED_ON & ~SEQUENCES | (
+                    SEQUENCES if relation.bits & READ_SEQUENCES else 0) | (
+                    DEFAULTS if relation.bits & (DEFAULTS | SEQUENCES) else 0)
             if bits:
                 found[relation.name] = found.get(relation.name, 0) | bits
         return found
@@ -152,7 +157,10 @@ class Relations:
                 self._writes_text(relation, row["text"])
         for row in self._rows["expressions"]:
             if row["relation"] in self.all:
-                self._writes_text(self.all[row["relation"]], row["text"] or "")
+                self._writes_text(self.all[row["relation"]], row["text"] or "", DEFAULTS if row["fills"] else SEQUENCES)
+        for row in self._rows["identities"]:
+            if row["relation"] in self.all:
+                self.all[row["relation"]].bits |= DEFAULTS
         for row in self._rows["reads"]:
             if row["reader"] in self.all:
                 self.all[row["reader"]].reads.add(row["read"])
@@ -162,10 +170,14 @@ class Relations:
         if not found.harmless:
             relation.bits &= ~READABLE
         relation.bits |= ((READ_SESSION if found.bits & CHANGES_SESSION else 0)
-                          | (READ_WRITES if found.bits & WRITES else 0) | found.bits & _PASSED_ON)
+                          | (READ_WRITES if found.bits & WRITES else 0)
+                          | (READ_SEQUENCES if found.bits & SEQUENCES else 0) | found.bits & _PASSED_ON & ~SEQUENCES)
 
-    def _writes_text(self, relation: Relation, text: str) -> None:
-        self._writes(relation, judge_text(text, self._known, self._server_views).bits)
+    def _writes_text(self, relation: Relation, text: str, sequences: int = SEQUENCES) -> None:
+        """``sequences``: the bit that says that it uses one."""
+        bits = judge_text(text, self._known, self._server_views).bits
+        relation.bits |= sequences if bits & SEQUENCES else 0
+        self._writes(relation, bits & ~SEQUENCES)
 
     def _writes(self, relation: Relation, bits: int) -> None:
         if bits & CHANGES_SESSION:
@@ -181,6 +193,7 @@ class Relations:
         for row in self._rows["rules"]:
             if row["relation"] in self.all:
                 self.all[row["relation"]].writes = None
+                self.all[row["relation"]].bits |= SEQUENCES
         for row in self._rows["cascades"]:
             parent = self.all.get(row["parent"])
             if parent is not None and parent.writes is not None:
@@ -223,9 +236,9 @@ class Relations:
                             relation.bits &= ~READABLE
                         continue
                     relation.reads |= other.reads
-                    relation.bits |= other.bits & (READ_SESSION | READ_WRITES | _PASSED_ON)
+                    relation.bits |= other.bits & (READ_SESSION | READ_WRITES | READ_SEQUENCES | _PASSED_ON)
                     if relation.kind == "v":
-                        relation.bits |= other.bits & WRITE_SESSION
+                        relation.bits |= other.bits & (WRITE_SESSION | DEFAULTS)
                     if not other.bits & READABLE:
                         relation.bits &= ~READABLE
                 changed = changed or before != (relation.bits, len(relation.reads))
@@ -244,6 +257,7 @@ class Relations:
                 writes: set[int] | None = relation.writes
                 for other in [self.all[oid] for oid in relation.writes if oid in self.all]:
                     relation.bits |= other.bits & (WRITE_SESSION | _PASSED_ON)
+                    relation.bits |= SEQUENCES if other.bits & DEFAULTS and other is not relation else 0
                     writes = None if writes is None or other.writes is None else writes | other.writes
                 relation.writes = writes
                 changed = changed or writes is None or before != (relation.bits, len(writes))

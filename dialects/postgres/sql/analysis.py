@@ -9,6 +9,7 @@ from functools import reduce
 from shardproxy.dialects.base import Analysis
 from shardproxy.dialects.facts import UNKNOWN_TABLE, FactsView
 from shardproxy.dialects.flags import (
+    ADVANCES,
     DDL,
     DEALLOCATE_ALL,
     EMPTY,
@@ -32,7 +33,7 @@ from .tokens import QUOTED, WORD, Token, split, tokenise
 
 __all__ = ["NO_SQL", "UNSCANNED", "analyse"]
 
-UNSCANNED = Analysis(PROBE | UNPIN | DDL | PREPARED_SQL | DEALLOCATE_ALL | SEQUENCE_STATE | UNPARSED,
+UNSCANNED = Analysis(PROBE | UNPIN | DDL | PREPARED_SQL | DEALLOCATE_ALL | SEQUENCE_STATE | ADVANCES | UNPARSED,
                      write_slots=UNKNOWN_TABLE, note="control characters in names or kept literals")
 """What is said of a text that the digest refuses although the server may take it."""
 
@@ -43,6 +44,13 @@ _CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1f]")
 
 _SLOTS_MAX = 64
 """More slots than these are not told apart."""
+
+_FILLS = frozenset(("insert", "merge", "copy", "default"))
+"""With one of these words a statement may take values from defaults."""
+
+_RUNS = frozenset(("", "COPY", "DECLARE", "DELETE", "DO", "EXECUTE", "EXPLAIN", "INSERT", "MERGE", "REFRESH", "SELECT",
+                   "TRUNCATE", "UPDATE"))
+"""Kinds that, if what they touch is not known, may call any function."""
 
 _ALL_OF = READ | MAYBE_READ
 """Flags that a text has only if all its statements have them."""
@@ -70,14 +78,17 @@ def analyse(key: bytes, facts: FactsView | None) -> Analysis:
 def _statement(tokens: Sequence[Token], facts: FactsView | None) -> Analysis:
     shape = classify(tokens)
     found = effects.of_tokens(shape.runs, facts, shape.lax) if shape.runs else effects.Effects()
-    writes = effects.of_tables(shape.targets, facts, found)
+    fills = any(token.kind == WORD and token.text in _FILLS for token in tokens)
+    writes = effects.of_tables(shape.targets, facts, found, fills)
     if shape.kind == "DO":
         block = judge_block(tokens)
         found.add(block.bits, facts)
         found.settings |= block.settings
     flags = shape.flags | found.flags
     if flags & DDL:
-        flags = _ddl(tokens, shape, flags, facts)
+        flags = _ddl(tokens, shape, flags, facts) | ADVANCES
+    elif shape.targets is None and shape.kind in _RUNS:
+        flags |= ADVANCES
     if shape.kind in ("CREATE", "ALTER") and any(
             ddl.is_temp_schema(token.text) for token in tokens if token.kind in (WORD, QUOTED)):
         flags |= PROBE
@@ -85,9 +96,10 @@ def _statement(tokens: Sequence[Token], facts: FactsView | None) -> Analysis:
     if shape.query:
         if not any(call.name in _CERTAIN_WRITES for call in calls(shape.runs)):
             flags |= MAYBE_READ
-        if facts is not None and found.harmless and not writes and not flags & PROBE:
+        if facts is not None and found.harmless and not writes and not flags & (PROBE | ADVANCES):
             proof = reads.prove(shape.runs, facts)
             flags |= READ if proof.slots is not None else UNPARSED if proof.unparsed else 0
+            flags |= ADVANCES if proof.unknown else 0
             read_slots = proof.slots or ()
             return Analysis(flags, shape.kind, read_slots, writes, names=shape.names, note=proof.why)
     settings = tuple(sorted(found.settings.union(shape.settings))) if flags & (PROBE | PROXY_SET) else ()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from shardproxy.dialects.facts import CHANGES_CATALOG, CHANGES_SESSION, HIDES, STAYS, WRITES
+from shardproxy.dialects.facts import CHANGES_CATALOG, CHANGES_SESSION, HIDES, SEQUENCES, STAYS, WRITES
 from shardproxy.dialects.flags import FOREVER, HIDDEN
 from shardproxy.dialects.postgres.digest_cy import digest
 
@@ -23,7 +23,7 @@ from .tokens import ESCAPED, LITERAL, OPERATOR, QUOTED, WORD, Token, tokenise
 
 __all__ = ["Body", "judge", "judge_block"]
 
-_ANYTHING = CHANGES_SESSION | WRITES
+_ANYTHING = CHANGES_SESSION | WRITES | SEQUENCES
 
 _STARTS = frozenset((";", "begin", "then", "else", "loop", ">>", "atomic", "declare", "language"))
 """Behind these a statement begins in SQL or PL/pgSQL."""
@@ -38,7 +38,7 @@ _AT_START = {
 }
 _ANYWHERE = {
     **dict.fromkeys(("insert", "update", "delete", "merge"), WRITES),
-    **dict.fromkeys(("temp", "temporary", "hold"), CHANGES_SESSION),
+    **dict.fromkeys(("temp", "temporary", "hold"), CHANGES_SESSION | SEQUENCES),
     "execute": _ANYTHING,
 }
 _TEMPORARY = ("temp", "temporary")

@@ -8,7 +8,16 @@ purpose: what tells about this server, session or transaction (``pg_backend_pid`
 
 from __future__ import annotations
 
-from shardproxy.dialects.flags import FOREVER, PRIMARY, PROBE, SEQUENCE_STATE, SESSIONS, TERMINATE, UNPIN
+from shardproxy.dialects.flags import (
+    ADVANCES,
+    FOREVER,
+    PRIMARY,
+    PROBE,
+    SEQUENCE_STATE,
+    SESSIONS,
+    TERMINATE,
+    UNPIN,
+)
 
 __all__ = ["CALM", "CATALOGS", "EFFECTS", "HARMLESS", "IMMUTABLE", "STABLE", "WRITERS"]
 
@@ -116,7 +125,7 @@ that is not in ``EFFECTS``: then it is known to be PostgreSQL's own."""
 
 EFFECTS: dict[str, int] = {
     "set_config": PROBE,
-    "currval": SEQUENCE_STATE, "lastval": SEQUENCE_STATE,
+    "currval": SEQUENCE_STATE, "lastval": SEQUENCE_STATE, "nextval": ADVANCES, "setval": ADVANCES,
     "pg_backend_pid": SESSIONS, "pg_cancel_backend": TERMINATE, "pg_terminate_backend": TERMINATE,
     "pg_export_snapshot": PRIMARY,
     **dict.fromkeys(("pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock",

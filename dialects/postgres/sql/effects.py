@@ -11,17 +11,20 @@ from dataclasses import dataclass, field
 from shardproxy.dialects.facts import (
     CHANGES_CATALOG,
     CHANGES_SESSION,
+    DEFAULTS,
     HARMLESS,
     HIDES,
+    READ_SEQUENCES,
     READ_SESSION,
     READ_WRITES,
+    SEQUENCES,
     STAYS,
     UNKNOWN_TABLE,
     WRITE_SESSION,
     WRITES,
     FactsView,
 )
-from shardproxy.dialects.flags import DDL, FOREVER, HIDDEN, PREPARED_SQL, PROBE
+from shardproxy.dialects.flags import ADVANCES, DDL, FOREVER, HIDDEN, PREPARED_SQL, PROBE
 
 from . import builtins
 from .calls import Call, attributes, calls
@@ -33,7 +36,7 @@ from .tokens import ESCAPED, LITERAL, OPERATOR, QUOTED, WORD, Token
 
 __all__ = ["Effects", "bits_of", "of_tables", "of_tokens", "set_config_flags"]
 
-_ANYTHING = CHANGES_SESSION | WRITES | HIDES
+_ANYTHING = CHANGES_SESSION | WRITES | HIDES | SEQUENCES
 
 
 @dataclass(slots=True)
@@ -60,6 +63,8 @@ class Effects:
             self.flags |= PROBE | FOREVER
         if bits & CHANGES_CATALOG:
             self.flags |= DDL
+        if bits & SEQUENCES:
+            self.flags |= ADVANCES
         self.writes = self.writes or bool(bits & WRITES)
         self.harmless = self.harmless and bool(bits & HARMLESS)
 
@@ -85,19 +90,24 @@ def of_tokens(tokens: Sequence[Token], facts: FactsView | None, lax: bool = Fals
     return effects
 
 
-def of_tables(targets: Sequence[Name] | None, facts: FactsView | None, effects: Effects) -> tuple[int, ...]:
-    """Slots that writing these tables marks; what their triggers do goes to ``effects``."""
+def of_tables(targets: Sequence[Name] | None, facts: FactsView | None, effects: Effects, fills: bool = True,
+              ) -> tuple[int, ...]:
+    """Slots that writing these tables marks; what their triggers do goes to ``effects``. ``fills``: defaults, too."""
     if targets is None or effects.writes:
         slots: tuple[int, ...] = UNKNOWN_TABLE
     else:
         slots = ()
     if facts is None:
+        effects.flags |= ADVANCES if targets else 0
         return UNKNOWN_TABLE if targets is None or targets else slots
     for target in targets or ():
         relation = facts.relation(target.name, target.schema)
         if relation is None:
             slots = UNKNOWN_TABLE
+            effects.flags |= ADVANCES
             continue
+        if relation.bits & (SEQUENCES | DEFAULTS if fills else SEQUENCES):
+            effects.flags |= ADVANCES
         if relation.bits & WRITE_SESSION:
             effects.add(CHANGES_SESSION | relation.bits & (STAYS | CHANGES_CATALOG | HIDES), facts)
         slots = UNKNOWN_TABLE if slots == UNKNOWN_TABLE or relation.write_slots == UNKNOWN_TABLE else tuple(
@@ -161,7 +171,7 @@ def _risks(tokens: Sequence[Token], names: set[str], facts: FactsView, effects: 
         relation = facts.relation(name)
         bits = relation.bits if relation is not None else 0
         effects.add((CHANGES_SESSION if bits & READ_SESSION else 0) | (WRITES if bits & READ_WRITES else 0)
-                    | bits & (STAYS | CHANGES_CATALOG | HIDES), facts)
+                    | (SEQUENCES if bits & READ_SEQUENCES else 0) | bits & (STAYS | CHANGES_CATALOG | HIDES), facts)
 
 
 def _first_literal(tokens: Sequence[Token], at: int) -> str:

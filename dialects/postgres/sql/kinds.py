@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shardproxy.dialects.flags import (
+    ADVANCES,
     BEGIN,
     BEGIN_READ_ONLY,
     COMMIT,
@@ -19,7 +20,6 @@ from shardproxy.dialects.flags import (
     PREPARED_SQL,
     PROBE,
     ROLLBACK,
-    SEQUENCE_STATE,
     UNPARSED,
     UNPIN,
 )
@@ -140,8 +140,8 @@ def _discard(tokens: Tokens) -> Shape:
     if what == "plans":
         return Shape("DISCARD")
     if what == "sequences":
-        return Shape("DISCARD", UNPIN | SEQUENCE_STATE)
-    return Shape("DISCARD", PROBE | UNPIN | (DEALLOCATE_ALL if what == "all" else 0))
+        return Shape("DISCARD", UNPIN | ADVANCES)
+    return Shape("DISCARD", PROBE | UNPIN | (DEALLOCATE_ALL | ADVANCES if what == "all" else 0))
 
 
 def _declare(tokens: Tokens) -> Shape:

@@ -39,11 +39,13 @@ _ENDERS = frozenset(("where", "group", "having", "window", "order", "limit", "of
 
 
 class Proof(NamedTuple):
-    """``slots``: of the tables that are read, None if it is not proven and ``why`` says the reason."""
+    """``slots``: of the tables that are read, None if it is not proven and ``why`` says the reason. ``unknown``: for
+    a relation that the catalog did not have when it was read."""
 
     slots: tuple[int, ...] | None
     why: str = ""
     unparsed: bool = False
+    unknown: bool = False
 
 
 def prove(tokens: Sequence[Token], facts: FactsView) -> Proof:
@@ -58,7 +60,8 @@ def prove(tokens: Sequence[Token], facts: FactsView) -> Proof:
     for name in {*names, *_named(tokens, facts)}:
         found = _slots(name, facts)
         if found is None:
-            return Proof(None, f"{name.name}: unknown, or not for replicas")
+            unknown = facts.relation(name.name, name.schema) is None and not name.name.startswith("pg_")
+            return Proof(None, f"{name.name}: unknown, or not for replicas", unknown=unknown)
         slots.update(found)
     return Proof(tuple(sorted(slots)) if len(slots) <= SLOTS_MAX else ANY_TABLE)
 

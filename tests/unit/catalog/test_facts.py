@@ -40,7 +40,7 @@ def test_many_tables_of_one_name_are_any_table() -> None:
 
 
 def test_risky_relations() -> None:
-    assert FACTS.risky_relations == {"v_set"}
+    assert FACTS.risky_relations == {"v_set", "v_next"}
     found = FACTS.relation("v_set")
     assert found is not None and found.bits == READ_SESSION
 

@@ -132,7 +132,7 @@ def test_no_reads(sql: str) -> None:
 FLAGS = """
                                      | insert into t values (1, now())
                                      | insert into t (a, b) values (1, $$x$$) on conflict (a) do update set b = 1
-                                     | update t set a = nextval('s') where id = $1
+ADVANCES                             | update t set a = nextval('s') where id = $1
                                      | delete from only s.t2 using a where a.id = t2.id
                                      | merge into t using a on t.id = a.id when matched then delete
                                      | select * from t for update
@@ -166,7 +166,7 @@ FLAGS = """
                                      | discard plans
                                      | call calm_proc(1)
                                      | select writes()
-                                     | refresh materialized view v
+ADVANCES                             | refresh materialized view v
 BEGIN                                | begin
 BEGIN                                | start transaction isolation level repeatable read, read write
 BEGIN|BEGIN_READ_ONLY                | begin transaction read only
@@ -203,15 +203,15 @@ PROBE                                | with x as (select 1) select * into tempor
 PROBE                                | declare c cursor with hold for select * from t
 PROBE                                | select sets()
 PROBE                                | select json_array(1)
-PROBE|HIDDEN                         | select unknown_function(1)
+PROBE|HIDDEN|ADVANCES                | select unknown_function(1)
 PROBE                                | insert into setting values (1)
 PROBE                                | select * from v_set
 PROBE                                | select t.computed from t
-PROBE|HIDDEN                         | select t.pg_restore_relation_stats from t
+PROBE|HIDDEN|ADVANCES                | select t.pg_restore_relation_stats from t
 PROBE                                | select * from pg_temp.x
-PROBE|HIDDEN                         | select pg_temp.f()
+PROBE|HIDDEN|ADVANCES                | select pg_temp.f()
 PROBE                                | call loud_proc(1)
-PROBE|HIDDEN                         | call unknown_proc(1)
+PROBE|HIDDEN|ADVANCES                | call unknown_proc(1)
 PROBE                                | insert into t select sets()
 PROBE                                | with x as (select sets()) delete from t using x
 PROBE|FOREVER                        | set seed to 0.5
@@ -223,43 +223,57 @@ PROBE|FOREVER                        | select dblink_connect('x')
 PROBE|UNPIN                          | reset all
 PROBE|UNPIN                          | reset search_path
 PROBE|UNPIN                          | discard temp
-PROBE|UNPIN|DEALLOCATE_ALL           | discard all
-UNPIN|SEQUENCE_STATE                 | discard sequences
+PROBE|UNPIN|DEALLOCATE_ALL|ADVANCES  | discard all
+UNPIN|ADVANCES                       | discard sequences
 UNPIN                                | unlisten *
 UNPIN                                | close all
 UNPIN                                | select pg_advisory_unlock(1)
 UNPIN                                | select pg_advisory_unlock_all()
-UNPIN                                | drop table unknown_table, pg_temp.x
-UNPIN|DDL                            | drop table if exists t cascade
-UNPIN|DDL                            | drop function f(int)
+UNPIN|ADVANCES                       | drop table unknown_table, pg_temp.x
+UNPIN|DDL|ADVANCES                   | drop table if exists t cascade
+UNPIN|DDL|ADVANCES                   | drop function f(int)
 UNPIN|DEALLOCATE_ALL                 | deallocate prepare all
 UNPIN|PREPARED_SQL                   | deallocate p
 PROBE|PREPARED_SQL                   | prepare p (int) as select $1
-PROBE|PREPARED_SQL                   | execute p (1)
-PROBE|PREPARED_SQL                   | explain analyze execute p
+PROBE|PREPARED_SQL|ADVANCES          | execute p (1)
+PROBE|PREPARED_SQL|ADVANCES          | explain analyze execute p
 PREPARED_SQL                         | explain execute p
 PREPARED_SQL                         | select name from pg_prepared_statements
-PROBE|DDL                            | create table x (a int default nextval('s'))
-DDL                                  | create table public.x (a int)
-PROBE|DDL                            | create or replace function f() returns int language sql return 1
-DDL                                  | create unique index concurrently i on t (lower(a))
-DDL                                  | create schema x
-DDL                                  | create extension if not exists hstore
-DDL                                  | alter table t add column x int
-PROBE|DDL                            | alter table pg_temp.t add column x int
-PROBE|DDL                            | alter table t add column x int default sets()
-PROBE|DDL                            | create table public.x as select sets()
-PROBE|DDL|PREPARED_SQL               | create table public.x as execute p
-PROBE|DDL                            | select * into x from t
-PROBE|DDL                            | select makes()
-DDL                                  | import foreign schema x from server y into z
-PROBE|UNPIN                          | do $$ begin perform 1; end $$
-PROBE|UNPIN|FOREVER                  | do $$ begin load 'x'; end $$
-PROBE|UNPIN|FOREVER                  | do $$ begin perform setseed(0.1); end $$
-PROBE|UNPIN|DDL                      | do $$ begin create table x (a int); end $$
-PROBE|UNPIN|DDL                      | do language plpgsql $$ begin execute 'select 1'; end $$
+PROBE|DDL|ADVANCES                   | create table x (a int default nextval('s'))
+DDL|ADVANCES                         | create table public.x (a int)
+PROBE|DDL|ADVANCES                   | create or replace function f() returns int language sql return 1
+DDL|ADVANCES                         | create unique index concurrently i on t (lower(a))
+DDL|ADVANCES                         | create schema x
+DDL|ADVANCES                         | create extension if not exists hstore
+DDL|ADVANCES                         | alter table t add column x int
+PROBE|DDL|ADVANCES                   | alter table pg_temp.t add column x int
+PROBE|DDL|ADVANCES                   | alter table t add column x int default sets()
+PROBE|DDL|ADVANCES                   | create table public.x as select sets()
+PROBE|DDL|PREPARED_SQL|ADVANCES      | create table public.x as execute p
+PROBE|DDL|ADVANCES                   | select * into x from t
+PROBE|DDL|ADVANCES                   | select makes()
+DDL|ADVANCES                         | import foreign schema x from server y into z
+PROBE|UNPIN|ADVANCES                 | do $$ begin perform 1; end $$
+PROBE|UNPIN|FOREVER|ADVANCES         | do $$ begin load 'x'; end $$
+PROBE|UNPIN|FOREVER|ADVANCES         | do $$ begin perform setseed(0.1); end $$
+PROBE|UNPIN|DDL|ADVANCES             | do $$ begin create table x (a int); end $$
+PROBE|UNPIN|DDL|ADVANCES             | do language plpgsql $$ begin execute 'select 1'; end $$
 SEQUENCE_STATE                       | select currval('s'), lastval()
 SEQUENCE_STATE                       | insert into t values (currval('s'))
+ADVANCES                             | select nextval('s'), setval('s', 5)
+SEQUENCE_STATE|ADVANCES              | select nextval('s'), currval('s')
+ADVANCES                             | insert into serial (a) values (1)
+COPY_IN|ADVANCES                     | copy serial (a) from stdin
+ADVANCES                             | merge into serial using a on serial.id = a.id when matched then delete
+ADVANCES                             | update serial set id = default
+                                     | update serial set a = 1 where id = 2
+                                     | delete from serial
+ADVANCES                             | delete from numbered
+ADVANCES                             | insert into unknown_table values (1)
+ADVANCES                             | select * from v_next
+ADVANCES                             | select numbers(1)
+ADVANCES                             | select * from unknown_view
+                                     | select * from v_random, pg_stat_activity
 TERMINATE                            | select pg_terminate_backend(pid) from pg_stat_activity
 COPY_IN                              | copy t (a, b) from stdin with (format csv)
 READ|COPY_OUT                        | copy t to stdout
@@ -407,8 +421,8 @@ def test_without_facts_functions_are_suspected() -> None:
     def flags(sql: str) -> str:
         return describe(analyse(digest(sql.encode()), None).flags & ~MAYBE_READ)
 
-    assert flags("insert into t values (1, now(), nextval('s'))") == ""
-    assert flags("select mystery(1)") == "PROBE|HIDDEN"
+    assert flags("insert into t values (1, now(), nextval('s'))") == "ADVANCES"
+    assert flags("select mystery(1)") == "PROBE|HIDDEN|ADVANCES"
     assert analyse(digest(b"insert into t values (1)"), None).write_slots == UNKNOWN_TABLE
 
 
