@@ -69,12 +69,16 @@ class Proxying:
         link.settings = link.parameters = EMPTY
         link.database = database
         link.router = database.router
-        made: Any
+        session: Any
         if getattr(database, "layout", None) is not None:
-            from .sharded.session import ShardedSession as made
+            from .sharded.session import ShardedSession
+
+            session = ShardedSession
         else:
-            from .session import PgSession as made
-        link.session = made(link, database, user, server_user, EMPTY, registry)
+            from .session import PgSession
+
+            session = PgSession
+        link.session = session(link, database, user, server_user, EMPTY, registry)
         return link.session
 
     def held(self, database: Any, tables: Any) -> Any:

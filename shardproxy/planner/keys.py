@@ -87,6 +87,8 @@ def whole_filter(found: Analysis, ranges: bool = False) -> ShardFilter | None:
     if not sharded or sharded[0].layout is None:
         return None
     keyspace = sharded[0].layout.keyspace
+    if _alone(found, keyspace):
+        return ShardFilter(keyspace, (sharded[0].layout.schema, sharded[0].layout.name))
     rows: dict[tuple[KeyValue, ...], None] = {}
     bounds: set[tuple[Bound, ...]] = set()
     for relation in found.relations:
@@ -106,6 +108,13 @@ def whole_filter(found: Analysis, ranges: bool = False) -> ShardFilter | None:
     if bounds == {()}:
         return ShardFilter(keyspace, table, tuple(rows))
     return ShardFilter(keyspace, table, None, bounds.pop()) if ranges and len(bounds) == 1 else None
+
+
+def _alone(found: Analysis, keyspace: str) -> bool:
+    """Whether all tables of the query are of one keyspace, and one shard has all of it."""
+    return len(found.layout.keyspaces[keyspace].used()) == 1 and all(
+        relation.layout is not None and relation.layout.keyspace == keyspace
+        for relation in found.relations if relation.kind == "table")
 
 
 def _families(found: Analysis, relation: Relation) -> list[str]:

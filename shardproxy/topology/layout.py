@@ -23,7 +23,9 @@ DEFAULT_SCHEMA = "public"
 
 @dataclass(frozen=True, slots=True)
 class TableLayout:
-    """A table of a sharded keyspace: split by ``key``, or (``reference``) whole on every shard, with no key."""
+    """A table of a sharded keyspace: split by ``key``, or (``reference``) whole on every shard, with no key.
+
+    Without a key and no reference table: whole on the one shard that its keyspace has."""
 
     schema: str
     name: str
@@ -56,8 +58,11 @@ class KeyspaceLayout:
     def shard_of(self, types: Sequence[int], values: Sequence[Key]) -> int | None:
         """Index of the shard that a key lives on. ``types``: OIDs of the types of the key's columns.
 
-        None: it cannot be computed (type, format), or no rule of the keyspace takes the key.
+        None: it cannot be computed (type, format), or no rule of the keyspace takes the key. Where one shard owns all
+        slots, and hashes or has no key to look at, no key is looked at.
         """
+        if len(self._used) == 1 and (self.function == "hash" or not types):
+            return self._used[0]
         slot = self.slot_of(types, values)
         return None if slot is None else self.owners[slot]
 
