@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from shardproxy.catalog.tables import Table, Tables
 from shardproxy.topology.layout import Layout, TableLayout
@@ -59,6 +60,7 @@ class Analysis:
     conditions: list[tuple[Expr, Scope, Context]] = field(default_factory=list)
     starred: set[int] = field(default_factory=set)
     root: Block | None = None
+    pushed: list[Any] | Apart | None = None     # what ``safety.check_pushed`` found
 
     @property
     def sharded(self) -> list[Relation]:

@@ -194,7 +194,7 @@ def _out(table: Table, layout: TableLayout, columns: tuple[str, ...] | None, opt
 
 def _of_query(scope: Scope, lexemes: list[Lexeme], at: int) -> Plan:
     """COPY (query) TO STDOUT: the query's plan, gathered, inside the COPY."""
-    from .queries import plan_query
+    from .queries import gathered, plan_query
 
     close = close_of(lexemes, at)
     start, end = lexemes[at].end, lexemes[close].start
@@ -206,7 +206,8 @@ def _of_query(scope: Scope, lexemes: list[Lexeme], at: int) -> Plan:
         return Refusal("COPY of a query that writes")
     if word(lexemes, close + 2) != "stdout":
         return Refusal("COPY of sharded tables to a file or program", "Use STDOUT.")
-    spread = plan.spread if isinstance(plan.spread, Gather) else gathered(scope, inner)
+    spread = plan.spread if isinstance(plan.spread, Gather) else gathered(
+        inner, scope.layout, scope.tables, scope.search_path, scope.knowledge, "COPY of a query")
     if isinstance(spread, Refusal):
         return spread
     before = scope.text[:start].encode("utf-8", "surrogateescape")
@@ -215,22 +216,3 @@ def _of_query(scope: Scope, lexemes: list[Lexeme], at: int) -> Plan:
     own = b"" if plan.text is None else before + plan.text + behind
     return CopyOut(plan.whole, own, binary=options["format"] == "binary", query=Gather(
         spread.pulls, (before, *spread.text, behind), spread.why))
-
-
-def gathered(scope: Scope, text: str) -> Gather | Refusal:
-    """The plan of a query that is gathered whatever else might be possible."""
-    from .analysis import Unplannable, analyse
-    from .gather import gather
-    from .safety import check_spread
-    from .views import expand
-
-    query = scope.knowledge.parse(text)
-    if query is None:
-        raise Unreadable("query")
-    try:
-        expanded, query = expand(text, query, scope.layout, scope.tables, scope.search_path, scope.knowledge)
-        found = analyse(query, scope.layout, scope.tables, scope.search_path, scope.knowledge)
-        check_spread(found)
-        return gather(expanded, found, "COPY of a query")
-    except Unplannable as problem:
-        return Refusal(problem.construct, problem.hint)

@@ -8,12 +8,13 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["COORDINATOR", "NOW", "STATEMENT_NOW", "Bound", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom",
            "InsertRow", "InsertRows", "KeyValue", "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal",
-           "Scatter", "Select", "ShardFilter", "Single", "SortKey", "Value", "Write", "WriteBack", "places_of", "settled"]
+           "Scatter", "Select", "ShardFilter", "Single", "SortKey", "Value", "Write", "WriteBack", "places_of",
+           "settled"]
 
 Place = str
 COORDINATOR: Place = ""
@@ -118,7 +119,7 @@ class Scatter:
 
     ``order`` empty: shard after shard or as they come. ``hidden``: trailing columns that the client does not see.
     ``limit``, ``offset``: applied after the merge. ``folds``: one row per shard becomes one row, column by column.
-    ``otherwise``: the same by gathering, for cursors and where the types turn out not to be comparable.
+    ``fallback``: the same by gathering, or what plans it, for cursors and where types turn out not to be comparable.
     ``serial``: one shard after the other, stopping at the limit (FOR UPDATE SKIP LOCKED LIMIT). The holes of ``text``
     are clocks.
     """
@@ -132,7 +133,12 @@ class Scatter:
     folds: tuple[Fold, ...] = ()
     serial: bool = False
     why: str = ""
-    otherwise: Gather | None = None
+    fallback: Gather | Callable[[], Gather | None] | None = None
+
+    @property
+    def otherwise(self) -> Gather | None:
+        """The same by gathering, if that may be."""
+        return self.fallback() if callable(self.fallback) else self.fallback
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sqlglot import exp
@@ -20,14 +21,14 @@ from .gather import gather
 from .keys import whole_filter
 from .knowledge import Knowledge
 from .nodes import Query
-from .partial import partial
+from .partial import partial as partial_groups
 from .plan import COORDINATOR, Gather, Refusal, Scatter, Select, ShardFilter, Single, Write
 from .safety import check_spread, function_kind
 from .scatter import folded, scatter
 from .views import expand, tables_in
 from .writing_ctes import plan_writing, writes
 
-__all__ = ["plan_query"]
+__all__ = ["gathered", "plan_query"]
 
 
 def plan_query(text: str, tree: Any, layout: Layout, tables: Tables, search_path: tuple[str, ...],
@@ -50,6 +51,8 @@ def plan_query(text: str, tree: Any, layout: Layout, tables: Tables, search_path
     if not found.sharded:
         return Single(COORDINATOR, "no sharded table is read")
     spread = _spread(expanded, found)
+    if isinstance(spread, Scatter) and not found.locks:
+        spread = replace(spread, fallback=partial(_fallback, text, layout, tables, search_path, knowledge))
     own = None if expanded == text else expanded.encode("utf-8", "surrogateescape")
     return Select(_whole(found), spread, locks=found.locks, text=own)
 
@@ -59,9 +62,10 @@ def _same_tables(tree: Any, query: Query, layout: Layout, tables: Tables) -> boo
     if tree is None:
         return True
     seen = {source.names[-1] for source, _ in tables_in(query)}
-    sharded = {table.name for table in layout.tables()} | {table.name for table in tables if table.kind == "v"}
     names = (table.this for table in tree.find_all(exp.Table) if isinstance(table.this, exp.Identifier))
-    return all((name.this if name.quoted else name.this.lower()) not in sharded - seen for name in names)
+    unseen = {name.this if name.quoted else name.this.lower() for name in names} - seen
+    return not unseen or unseen.isdisjoint({table.name for table in layout.tables()} | {
+        table.name for table in tables if table.kind == "v"})
 
 
 def _whole(found: Analysis) -> ShardFilter | None:
@@ -89,19 +93,33 @@ def _first(text: str, found: Analysis) -> Scatter | Gather:
         except Apart as reason:
             why = why or str(reason)
             continue
-        return plan if found.locks else replace(plan, otherwise=_gathered(text, found, plan.why))
+        return plan
     try:
-        return partial(text, found)
+        return partial_groups(text, found)
     except Apart:
         return gather(text, found, why)
 
 
-def _gathered(text: str, found: Analysis, why: str) -> Gather | None:
-    """The same by gathering, if that may be."""
+def gathered(text: str, layout: Layout, tables: Tables, search_path: tuple[str, ...], knowledge: Knowledge,
+             why: str) -> Gather | Refusal:
+    """The plan of a query that is gathered whatever else might be possible."""
+    query = knowledge.parse(text)
+    if query is None:
+        return Refusal("a query that is not understood", "A hint may name its shard.")
     try:
-        return gather(text, found, why)
-    except Unplannable:
-        return None
+        expanded, query = expand(text, query, layout, tables, search_path, knowledge)
+        found = analyse(query, layout, tables, search_path, knowledge)
+        check_spread(found)
+        return gather(expanded, found, why)
+    except Unplannable as problem:
+        return Refusal(problem.construct, problem.hint)
+
+
+def _fallback(text: str, layout: Layout, tables: Tables, search_path: tuple[str, ...],
+              knowledge: Knowledge) -> Gather | None:
+    """Planned when it is asked for: hardly ever."""
+    found = gathered(text, layout, tables, search_path, knowledge, "the rows cannot be merged as they come")
+    return found if isinstance(found, Gather) else None
 
 
 def _mentions_shards(text: str, layout: Layout, tables: Tables) -> bool:

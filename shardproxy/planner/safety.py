@@ -73,6 +73,17 @@ def check_pushed(found: Analysis) -> list[Edit]:
     """Raises ``Apart`` if something in the query may not be evaluated on several shards.
 
     Gives the edits that put one time for all of them into its conditions."""
+    if found.pushed is None:
+        try:
+            found.pushed = _pushed(found)
+        except Apart as reason:
+            found.pushed = reason
+    if isinstance(found.pushed, Apart):
+        raise found.pushed
+    return list(found.pushed)
+
+
+def _pushed(found: Analysis) -> list[Edit]:
     root = found.root
     keyspaces = {one.layout.keyspace for one in found.sharded if one.layout is not None}
     for relation in found.relations:

@@ -46,6 +46,9 @@ class TokenReader:
 
     def word(self, *words: str) -> bool:
         """Take words if they all are next."""
+        token = self.tokens[self.at]
+        if token.text != words[0] or token.kind != "word":
+            return False                # nearly always
         if all(self.peek(i).kind == "word" and self.peek(i).text == word for i, word in enumerate(words)):
             self.at += len(words)
             return True

@@ -68,6 +68,8 @@ def _token(kind: str, text: str, start: int, end: int, match: re.Match[str]) -> 
     raw = text[start:end]
     if kind == "word":
         # PostgreSQL folds ASCII letters only, whatever the locale, in a multibyte encoding
+        if raw.isascii():
+            return Token("word", cut(raw.lower()), start, end)
         return Token("word", cut(re.sub("[A-Z]+", lambda found: found[0].lower(), raw)), start, end)
     if kind == "quoted":
         return Token("quoted", cut(raw[1:-1].replace('""', '"')), start, end)

@@ -129,7 +129,7 @@ def test_what_cannot_be_merged_is_gathered(on: Any, begin: str) -> None:
 
     async def work(_: Any, tx: Direct) -> None:
         tx.begin = begin
-        plan = Scatter(ALL, text.encode(), (SortKey(0, 0), SortKey(1, 23)), otherwise=otherwise)
+        plan = Scatter(ALL, text.encode(), (SortKey(0, 0), SortKey(1, 23)), fallback=otherwise)
         await run_scatter(tx, plan, statement(text), tx.out)
         if begin:
             await tx.rollback()
