@@ -26,6 +26,10 @@ CONSISTENCY_SQL = (  # asked of the server: drivers prepare SHOW once, and run i
     ' AS "shardproxy.consistency"'
 )
 
+DEFAULT_KEY_SQL = ("SELECT coalesce(pg_catalog.current_setting('shardproxy.default_key', true), '')"
+                   ' AS "shardproxy.default_key"')
+KNOWN = "known are consistency, token, default_key"
+
 
 def own_setting(default: str, route: Any, sql: bytes) -> bytes:
     """What to send for SET or SHOW of a setting of the proxy. ``default``: the database's consistency."""
@@ -35,8 +39,10 @@ def own_setting(default: str, route: Any, sql: bytes) -> bytes:
             return TOKEN_SQL.encode()
         if name == "consistency":
             return CONSISTENCY_SQL.format(wire.quote_literal(default)).encode()
+        if name == "default_key":
+            return DEFAULT_KEY_SQL.encode()
         return raising(
-            "42704", f'unrecognized configuration parameter "shardproxy.{name}"', "known are consistency, token"
+            "42704", f'unrecognized configuration parameter "shardproxy.{name}"', KNOWN
         )
     value = str(route.names[1]) if len(route.names) > 1 and route.names[1] is not None else ""
     if name == "consistency" and value.lower() not in (*CONSISTENCIES, "default", ""):
@@ -48,8 +54,8 @@ def own_setting(default: str, route: Any, sql: bytes) -> bytes:
             f'invalid value for parameter "shardproxy.token": "{value}"',
             "use what SHOW shardproxy.token gave",
         )
-    if name not in ("consistency", "token"):
+    if name not in ("consistency", "token", "default_key"):
         return raising(
-            "42704", f'unrecognized configuration parameter "shardproxy.{name}"', "known are consistency, token"
+            "42704", f'unrecognized configuration parameter "shardproxy.{name}"', KNOWN
         )
     return sql

@@ -7,6 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from .statement import Statement
 
 __all__ = ["run_ddl", "run_plan"]
 
+CREATES_TABLE = re.compile(r"(?i)\s*create\s+(?:unlogged\s+)?table\b")
 ABSENT = frozenset(("42883", "42704", "42P01", "3F000", "42703"))
 """undefined_function, undefined_object, undefined_table, invalid_schema_name, undefined_column"""
 PRESENT = frozenset(("42710", "42P04", "42P06", "23505"))
@@ -30,12 +32,13 @@ PRESENT = frozenset(("42710", "42P04", "42P06", "23505"))
 
 async def run_ddl(session: Any, statement: Statement, out: Output) -> None:
     """Plan a statement and carry it out."""
-    made = read_create_as(statement.text.decode("utf-8", "surrogateescape"))
+    text = statement.text.decode("utf-8", "surrogateescape")
+    made = read_create_as(text)
     if made is not None and not session.places.sharding.plain(session.link.router.route(made.query.encode())):
         await run_create_as(session, made, statement, out)
         return
-    plan = plan_ddl(statement.text.decode("utf-8", "surrogateescape"), statement.layout, statement.tables,
-                    statement.search_path, getattr(session, "default_key", ""))
+    plan = plan_ddl(text, statement.layout, statement.tables, statement.search_path,
+                    await _default_key(session) if CREATES_TABLE.match(text) else "")
     if plan is None:
         route = session.link.router.route(statement.text)
         await session.runner.statements.at_coordinator(route, statement, out)
@@ -43,6 +46,13 @@ async def run_ddl(session: Any, statement: Statement, out: Output) -> None:
         raise refused(f"{plan.construct} is not supported on sharded databases", plan.hint, plan.sqlstate)
     else:
         await run_plan(session.tx, plan, statement, out)
+
+
+async def _default_key(session: Any) -> str:
+    """What the client's session has SET."""
+    leg = await session.tx.leg(COORDINATOR)
+    rows = await leg.run("SELECT pg_catalog.current_setting('shardproxy.default_key', true)")
+    return bytes(rows[0][0] or b"").decode("utf-8", "surrogateescape")
 
 
 async def run_plan(tx: Any, plan: DdlPlan, statement: Statement, out: Output) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from shardproxy.dialects.postgres import wire
+
 from .errors import refused
 
 __all__ = ["check_isolation"]
@@ -16,8 +18,8 @@ ISOLATED = re.compile(r"(?i)repeatable\s+read|serializable")
 READ_ONLY = re.compile(r"(?i)read\s+only")
 COMMITTED = re.compile(r"(?i)read\s+committed")
 DUMPS = frozenset(("pg_dump", "pg_dumpall"))
-TOLD = {"S": "NOTICE", "V": "NOTICE", "C": "00000", "M": "each shard is dumped as of a moment of its own",
-        "H": "For one moment of all shards, dump while nothing writes."}
+TOLD = (b"SNOTICE\0VNOTICE\0C00000\0Meach shard is dumped as of a moment of its own\0"
+        b"HFor one moment of all shards, dump while nothing writes.\0\0")
 
 
 def check_isolation(tx: Any, place: str) -> None:
@@ -33,11 +35,7 @@ def check_isolation(tx: Any, place: str) -> None:
         return
     if settings.get("application_name") in DUMPS and READ_ONLY.search(said):
         if len(others) == 1:
-            _tell(next(iter(tx.legs.values())))
+            tx.link.write(wire.message(b"N", TOLD))
         return
     raise refused("a REPEATABLE READ or SERIALIZABLE transaction over several shards",
                   'There is no snapshot over several servers. Use READ COMMITTED, or isolation = "per_shard".')
-
-
-def _tell(leg: Any) -> None:
-    leg.notices.append(b"".join(code.encode() + value.encode() + b"\0" for code, value in TOLD.items()) + b"\0")

@@ -17,6 +17,8 @@ from typing import Any
 from shardproxy.topology.changes import LayoutChange
 from shardproxy.topology.layout import TableLayout
 
+from .shells import HIDE_SQL, UNHIDDEN_SQL
+
 __all__ = ["LAID_OUT_SQL", "READ_SQL", "change_of", "lay_out_sql", "settle"]
 
 LAID_OUT_SQL = """
@@ -78,6 +80,9 @@ def change_of(schema: str, name: str, keyspace: str, key: str, reference: bool) 
 
 async def settle(connection: Any, store: Callable[[Sequence[LayoutChange]], Awaitable[None]]) -> bool:
     """Have the committed changes stored, through an asyncpg connection to the coordinator. Gives whether any were."""
+    if await connection.fetchval(UNHIDDEN_SQL):
+        async with connection.transaction():
+            await connection.execute(HIDE_SQL)
     if not await connection.fetchval("select exists (select from shardproxy.layout_changes)"):
         return False
     async with connection.transaction():

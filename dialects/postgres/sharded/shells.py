@@ -13,8 +13,8 @@ Invariants:
 
 from __future__ import annotations
 
-__all__ = ["HIDDEN", "HIDE_SQL", "NO_WRITE", "SERVER", "SHELL_SQL", "WRAPPER_SQL", "close_sql", "open_sql", "quote",
-           "shell_sql"]
+__all__ = ["HIDDEN", "HIDE_SQL", "NO_WRITE", "SERVER", "SHELL_SQL", "UNHIDDEN_SQL", "WRAPPER_SQL", "close_sql",
+           "open_sql", "quote", "shell_sql"]
 
 SERVER = "shardproxy_shell"
 NO_WRITE = "shardproxy_no_write"
@@ -101,17 +101,8 @@ grant execute on function shardproxy.open_shell(regclass), shardproxy.close_shel
 """
 """Idempotent; for the coordinator, after the wrapper. An internal trigger is shown by no client."""
 
-HIDE_SQL = f"""
-do $$
-begin
-    set local allow_system_table_mods = on;
-    create schema if not exists {HIDDEN};
-    set local allow_system_table_mods = off;
-end $$;
-do $$
-declare one text;
-begin
-    for one in select kind || ' ' || name from (
+_OPEN_SQL = f"""
+    select kind || ' ' || name from (
         select 'schema' as kind, 'shardproxy' as name, 'pg_namespace'::regclass as class, oid
             from pg_namespace where nspname = 'shardproxy'
         union all select 'table', format('shardproxy.%I', relname), 'pg_class'::regclass, oid
@@ -122,13 +113,29 @@ begin
             from pg_foreign_data_wrapper where fdwname = '{SERVER}'
         union all select 'server', quote_ident(srvname), 'pg_foreign_server'::regclass, oid
             from pg_foreign_server where srvname = '{SERVER}') ours
-        where not exists (select from pg_depend d
-                          where d.classid = ours.class and d.objid = ours.oid and d.deptype = 'e') loop
+    where not exists (select from pg_depend d
+                      where d.classid = ours.class and d.objid = ours.oid and d.deptype = 'e')"""
+"""What is the proxy's and no member of an extension: a dump would have it."""
+
+HIDE_SQL = f"""
+do $$
+begin
+    set local allow_system_table_mods = on;
+    create schema if not exists {HIDDEN};
+    set local allow_system_table_mods = off;
+end $$;
+do $$
+declare one text;
+begin
+    for one in {_OPEN_SQL} loop
         execute 'alter extension plpgsql add ' || one;
     end loop;
 end $$;
 """
 """Idempotent; last. Nothing else depends on these members, so no DROP ... CASCADE comes by the extension."""
+
+UNHIDDEN_SQL = f"select exists ({_OPEN_SQL})"
+"""Whether ``HIDE_SQL`` is to run again: others make tables in the schema, too."""
 
 
 def quote(name: str) -> str:

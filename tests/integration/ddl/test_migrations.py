@@ -182,3 +182,41 @@ def test_tables_made_of_queries(system: System, client: psycopg.Connection[Any])
             client.execute(sql)
         assert caught.value.sqlstate == "0A000" and caught.value.diag.message_hint
     client.execute("drop table one, two, four, kept")
+
+
+def test_the_session_says_by_which_column_new_tables_are_sharded(system: System,
+                                                                 client: psycopg.Connection[Any]) -> None:
+    client.execute("set shardproxy.default_key = 'owner'")
+    assert client.execute("show shardproxy.default_key").fetchone() == ("owner",)
+    client.execute("create table owned (owner int, id int, primary key (owner, id))")
+    client.execute("create table unowned (id int primary key)")
+    with system.client() as other, other.transaction():
+        other.execute("set local shardproxy.default_key = 'id'")
+        other.execute("create table by_id (id int primary key)")
+    client.execute("create table not_by_id (id int primary key)")
+    found = [system.direct(system.places[1]).execute("select to_regclass(%s) is not null", (name,)).fetchone()
+             for name in ("owned", "unowned", "by_id", "not_by_id")]
+    assert found == [(True,), (False,), (True,), (False,)]
+    client.execute("drop table owned, unowned, by_id, not_by_id")
+
+
+def test_only_reads_what_the_shards_have(system: System, client: psycopg.Connection[Any]) -> None:
+    client.execute("create table kept (id bigint primary key, v int)")
+    client.execute("create table loose (id int, w int)")
+    client.execute("insert into kept select n, n % 4 from generate_series(1, 40) n")
+    client.execute("insert into loose select n, n from generate_series(1, 40) n")
+    for sql, answer in (
+            ("select count(*) from only kept", 40),
+            ("select max(id) from only (kept) group by v order by 1 limit 1", 37),
+            ("select count(*) from only kept a join only kept b on a.id = b.id + 1", 39),
+            ("select count(*) from only kept a join loose l on a.v = l.id", 30),
+            ("select count(*) from loose where id in (select v from only kept)", 3),
+            ("with x as (select * from only kept) select count(*) from x", 40),
+            ("select count(*) from (select * from only kept union all select * from only loose) u", 80)):
+        assert client.execute(sql).fetchone() == (answer,), sql
+    client.execute("insert into loose select * from only kept where v = 2")
+    client.execute("update only kept set v = 9 where id < 5")
+    assert client.execute("delete from only kept where v = 9").rowcount == 4
+    client.execute("update loose set w = (select count(*) from only kept)")
+    assert client.execute("select count(*), max(w) from loose").fetchone() == (50, 36)
+    client.execute("drop table kept, loose")
