@@ -15,7 +15,7 @@ import pytest_asyncio
 from shardproxy.tools.cluster import Node
 from shardproxy.tools.transfer.parts import NotNow
 
-from .moving import Town
+from .town import Town
 
 _numbers = itertools.count(1)
 

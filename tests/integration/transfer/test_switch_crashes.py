@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from .moving import Town
+from .town import Town
 from .test_switch import Load, totals, town
 
 __all__ = ["town"]
