@@ -196,6 +196,9 @@ class Changes(Protocol):
     def slot_of_int(self, value: int) -> int:
         """The hash of a key of one integer, unsigned."""
 
+    def slot_sql(self, column: str, slots: int) -> str:
+        """SQL of the slot of a key of one integer, as ``slot_of_int(...) % slots`` has it; NULL is in slot 0."""
+
     async def table_sql(self, connection: Any, table: tuple[str, str],
                         into: Mapping[tuple[str, str], str]) -> TableSql | None:
         """How a table is made at another place; None: there is no such table. ``into``: other schemas of tables."""

@@ -23,6 +23,7 @@ __all__ = ["CHANGES", "PostgresChanges"]
 _TAB, _BACKSLASH = 9, 92
 _WORD = (1 << 64) - 1
 _OFFSET = (partition_hash((23,), (b"0",)) - hash_int(0)) & _WORD
+_SEED = 0x7A5B22367996DCFD
 _FORMAT = CopyFormat(False, b"\t", b"\\N", b'"', b'"', frozenset(), frozenset())
 _special = re.compile(rb"[\\\t\n\r]").search
 
@@ -38,6 +39,11 @@ class PostgresChanges:
 
     def slot_of_int(self, value: int) -> int:
         return (hash_int(value) + _OFFSET) & _WORD
+
+    def slot_sql(self, column: str, slots: int) -> str:
+        word = _WORD + 1
+        return (f"coalesce(mod(mod(hashint8extended({column}::int8, {_SEED})::numeric + {word + _OFFSET}, {word}), "
+                f"{slots}), 0)::int")
 
     async def table_sql(self, connection: Any, table: tuple[str, str],
                         into: Mapping[tuple[str, str], str]) -> TableSql | None:

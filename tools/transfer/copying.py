@@ -20,7 +20,7 @@ from shardproxy.dialects.changes import Changes
 from .chunks import Chunk, Snapshot, load_chunks, plan_chunks, position_of, range_sql, save_plan
 from .move import Move, Place
 from .routing import Routing
-from .tables import Links, MovedTable, changes_of, label, origin_name, read_only, writer
+from .tables import Links, MovedTable, changes_of, label, read_only, writer
 
 __all__ = ["Copied", "Copier", "Throttle"]
 
@@ -86,7 +86,7 @@ class Copier:
         """Copy what is missing. False: it was stopped before the end. Fails as asyncpg and the links do."""
         self._stopped = False
         todo = await self._plan()
-        workers = [asyncio.create_task(self._worker(number, todo)) for number in range(min(self._parallel, len(todo)))]
+        workers = [asyncio.create_task(self._worker(todo)) for _ in range(min(self._parallel, len(todo)))]
         try:
             await asyncio.gather(*workers)
         finally:
@@ -140,7 +140,7 @@ class Copier:
 
     # -- doing it
 
-    async def _worker(self, number: int, todo: list[tuple[MovedTable, Chunk, tuple[Place, ...]]]) -> None:
+    async def _worker(self, todo: list[tuple[MovedTable, Chunk, tuple[Place, ...]]]) -> None:
         source = await read_only(self.links, self.source.name)
         targets: dict[str, Any] = {}
         try:
@@ -149,8 +149,7 @@ class Copier:
                 try:
                     for place in places:
                         if place.name not in targets:
-                            origin = origin_name(self.move, self.source, place, f":{number}")
-                            targets[place.name] = await writer(self.links, place.name, origin)
+                            targets[place.name] = await writer(self.links, place.name)
                             await targets[place.name].execute("set synchronous_commit = off")
                     await _Chunk(self, source, targets, table, chunk, places).copy()
                 except BaseException:

@@ -6,7 +6,6 @@ be done again after it stopped anywhere. A slot that exists is never made anew: 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -20,8 +19,6 @@ from .tables import Links, MovedTable, changes_of, ident, label, load_tables, ob
 
 __all__ = ["Notes", "drop_all", "finish_tables", "load", "prepare"]
 
-WORKERS = 16
-"""At most so many copy at once; each has an origin of its own."""
 _MISSING = {
     "constraint": "select not exists (select from pg_constraint where conrelid = $1::text::regclass and conname = $2)",
     "foreign key": "select not exists (select from pg_constraint where conrelid = $1::text::regclass and conname = $2)",
@@ -79,7 +76,7 @@ async def prepare(move: Move, links: Links, notes: Notes, into: str = "") -> dic
 
 def elsewhere(move: Move, table: MovedTable) -> dict[Table, str]:
     """The schemas of all moved tables at the targets, where they are not their own."""
-    return {} if table.into == table.table else {one: table.into[0] for one in move.tables}
+    return {} if table.into == table.table else dict.fromkeys(move.tables, table.into[0])
 
 
 async def follow_from_now(move: Move, links: Links, notes: Notes, source: Place, tables: Sequence[MovedTable]) -> int:
@@ -114,17 +111,6 @@ async def follow_from_now(move: Move, links: Links, notes: Notes, source: Place,
     return position_of(position)
 
 
-def renamed(sql: str, tables: Sequence[MovedTable]) -> str:
-    """SQL that names tables where they are, for where they are to be made. Their names stand in it with their schema."""
-    for table in tables:
-        for schema, name in (table.table, *table.children):
-            if schema != table.into[0]:
-                written = r"\.".join(f'(?:{re.escape(part)}|{re.escape(ident(part))})' for part in (schema, name))
-                own = f"{ident(table.into[0])}.{ident(name)}".replace("\\", r"\\")
-                sql = re.sub(rf'(?<![\w."$]){written}(?![\w"$])', own, sql)
-    return sql
-
-
 async def _make_tables(move: Move, links: Links, notes: Notes, source: Place, place: Place, target: Any,
                        tables: Sequence[MovedTable]) -> None:
     connection = await links.open(source.name)
@@ -137,9 +123,8 @@ async def _make_tables(move: Move, links: Links, notes: Notes, source: Place, pl
                 raise LookupError(f"there is no table {table.text}")
             await notes.note_object(move.name, place.name, "table", table.target_name)
             async with target.transaction():
-                await target.execute(f"create schema if not exists {ident(table.into[0])}")
                 for sql in made.first:
-                    await target.execute(renamed(sql, tables))
+                    await target.execute(sql)
     finally:
         connection.terminate()
 
@@ -158,19 +143,10 @@ async def finish_tables(move: Move, links: Links, tables: dict[str, list[MovedTa
                     if made is None or (place.name, table.text) in done:
                         continue
                     done.add((place.name, table.text))
-                    warnings += await _finish(links, place, table, [
-                        (kind, _own_name(kind, name, table), renamed(sql, tables[source.name]))
-                        for kind, name, sql in made.later])
+                    warnings += await _finish(links, place, table, made.later)
         finally:
             connection.terminate()
     return warnings
-
-
-def _own_name(kind: str, name: str, table: MovedTable) -> str:
-    """An index has its name in the schema of its table."""
-    if kind != "index" or table.into[0] == table.table[0]:
-        return name
-    return f"{ident(table.into[0])}.{name.rpartition('.')[2]}"
 
 
 async def _finish(links: Links, place: Place, table: MovedTable, later: Sequence[Any]) -> list[str]:
@@ -232,9 +208,8 @@ async def _drop_at(move: Move, target: Any, notes: Notes, place: Place, tables_t
         await target.execute(f"drop table if exists {one.object} cascade")
         await notes.forget_object(move.name, place.name, "table", one.object)
     for source in move.streams():
-        for worker in ("", *(f":{number}" for number in range(WORKERS))):
-            await target.execute("select pg_replication_origin_drop(roname) from pg_replication_origin "
-                                 "where roname = $1", origin_name(move, source, place, worker))
+        await target.execute("select pg_replication_origin_drop(roname) from pg_replication_origin "
+                             "where roname = $1", origin_name(move, source, place))
         await notes.forget_object(move.name, place.name, "origin", origin_name(move, source, place))
     for table in ("transfer_chunks", "transfer_positions"):
         if await target.fetchval("select to_regclass($1) is not null", f"shardproxy.{table}"):

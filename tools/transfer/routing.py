@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from shardproxy.dialects.changes import Changes
 
-from .move import Move, Place
+from .move import COORDINATOR, Move, Place
 from .tables import MovedTable
 
 __all__ = ["Routing"]
@@ -77,6 +77,21 @@ class Routing:
             cached = self._known[values] = self._place(values)
         return cached
 
+    def by_slot(self) -> tuple[int, tuple[int, ...]] | None:
+        """Number of slots, and the owner of each, where a key of one integer is hashed; None: it is not."""
+        if self.fixed is not None or not self._digits:
+            return None
+        name = self._table.table
+        places: list[list[str]] = []
+        for layout in (self._move.before, self._move.after):
+            found = layout.table(*name)
+            space = layout.keyspaces[found.keyspace] if found is not None else None
+            places.append([space.places()[owner] for owner in space.owners] if space is not None and found is not None
+                          and found.key else [COORDINATOR] * len(self._slots))
+        return len(self._slots), tuple(
+            self._index.get(new, NOWHERE) if old == self._source.name else NOWHERE
+            for old, new in zip(*places, strict=True))
+
     def owners(self, key: Sequence[bytes | None]) -> tuple[int, ...]:
         """All targets that have the row."""
         if self.everywhere:
@@ -92,8 +107,8 @@ class Routing:
         digits, slots, hashed, value = self._digits, self._slots, self._changes.slot_of_int, self._changes.values
         count = len(slots)
         for row, key in zip(rows, keys, strict=True):
-            if digits and key.__class__ is bytes and len(key) <= digits and key.isdigit():      # type: ignore
-                found = slots[hashed(int(key)) % count]                                         # type: ignore
+            if digits and key.__class__ is bytes and len(key) <= digits and key.isdigit():
+                found = slots[hashed(int(key)) % count]
                 if found != _UNSET:
                     parts[found].append(row)
                     continue

@@ -170,12 +170,12 @@ def object_name(move: Move, source: Place) -> str:
     return f"{words[:_NAME_MAX - 9]}_{tail}"
 
 
-def origin_name(move: Move, source: Place, target: Place, worker: str = "") -> str:
-    """Of what this transfer writes at a target: its own stream the other way leaves such transactions out.
+def origin_name(move: Move, source: Place, target: Place) -> str:
+    """Of what a stream of this transfer writes at a target: its stream the other way leaves such transactions out.
 
-    Origins belong to a whole server, which may have several places.
+    Origins belong to a whole server, which may have several places, and has no more than ``max_replication_slots``.
     """
-    return f"{origin_prefix(move)}{label(move)}:{source.name}:{target.name}{worker}"
+    return f"{origin_prefix(move)}{label(move)}:{source.name}:{target.name}"
 
 
 def origin_prefix(move: Move) -> str:
@@ -194,18 +194,20 @@ async def read_only(links: Links, place: str) -> Any:
     return connection
 
 
-async def writer(links: Links, place: str, origin: str) -> Any:
+async def writer(links: Links, place: str, origin: str = "") -> Any:
     """A connection that writes what came from elsewhere: no triggers fire, and its transactions bear this origin.
 
-    One process at a time has an origin: a second one fails with ObjectInUseError.
+    One process at a time has an origin: a second one fails with ObjectInUseError. Without one: for what no stream
+    reads, the rows of a copy.
     """
     connection = await links.open(place, name="shardproxy transfer")
     try:
         await connection.execute(_WRITE_SETTINGS)
-        await connection.execute(
-            "select pg_replication_origin_create(name) from (select $1::text as name) one "
-            "where not exists (select from pg_replication_origin where roname = $1)", origin)
-        await connection.execute("select pg_replication_origin_session_setup($1)", origin)
+        if origin:
+            await connection.execute(
+                "select pg_replication_origin_create(name) from (select $1::text as name) one "
+                "where not exists (select from pg_replication_origin where roname = $1)", origin)
+            await connection.execute("select pg_replication_origin_session_setup($1)", origin)
     except BaseException:
         connection.terminate()
         raise
@@ -235,8 +237,9 @@ async def _table(connection: Any, move: Move, table: Table, into: str) -> MovedT
     by_name = {column["name"]: column for column in columns}
     ordered = bool(identity) and all(_ordered(by_name[name]) for name in identity)
     key = move.key_of(table) if table not in move.references else ()
+    moved = (into, table[1]) if into and table not in move.references else table
     return MovedTable(
-        table, (into, table[1]) if into and table not in move.references else table, tuple(column["name"] for column in columns),
+        table, moved, tuple(column["name"] for column in columns),
         tuple(column["type"] for column in columns), tuple(column["oid"] for column in columns), identity, key,
         row["kind"], row["identity"], ordered, tuple((leaf["nspname"], leaf["relname"]) for leaf in leaves))
 

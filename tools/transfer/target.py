@@ -38,6 +38,7 @@ class TargetSession:
         self._move, self._source, self._changes = move, source, changes
         self._staged: dict[str, str] = {}
         self._used: set[str] = set()
+        self._number = 0
         self._transaction: Any = None
 
     @classmethod
@@ -86,11 +87,13 @@ class TargetSession:
     async def apply(self, tables: Mapping[str, MovedTable], rows: Mapping[str, Rows]) -> None:
         """Carry out a batch; not committed by this."""
         await self.begin()
+        staged = dict(self._staged)
         try:
             async with self.connection.transaction():
                 for name, todo in rows.items():
                     await self._apply(tables[name], todo)
         except _CONFLICTS:
+            self._staged = staged               # what was made since then is gone
             async with self.connection.transaction():
                 for name, todo in rows.items():
                     await self._fill(tables[name], todo)
@@ -172,10 +175,11 @@ class TargetSession:
         purpose = f"{table.text} {'keys' if keys else 'rows'}"
         name = self._staged.get(purpose)
         if name is None:
-            name = f"shardproxy_{len(self._staged)}"
+            self._number += 1
+            name = f"shardproxy_{self._number}"
             columns = ", ".join(map(ident, table.identity)) if keys else table.column_list
             await self.connection.execute(
-                f"create temporary table if not exists {name} on commit delete rows as select {columns} "
+                f"create temporary table {name} on commit delete rows as select {columns} "
                 f"from {table.target_name} with no data")
             self._staged[purpose] = name
         elif name in self._used:

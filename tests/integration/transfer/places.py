@@ -10,7 +10,6 @@ from typing import Any
 import asyncpg
 
 from shardproxy.dialects.replication import Target
-from shardproxy.tools.cluster import Node
 from shardproxy.tools.transfer.move import COORDINATOR, Move, Place, Table
 from shardproxy.tools.transfer.tables import READ_SETTINGS
 from shardproxy.topology.layout import KeyspaceLayout, Layout, TableLayout
@@ -38,7 +37,8 @@ class Note:
 class Places:
     """``Links`` and ``Notes`` in one. ``names``: place -> database."""
 
-    node: Node
+    host: str
+    port: int
     prefix: str
     noted: set[Note] = field(default_factory=set)
 
@@ -48,15 +48,27 @@ class Places:
 
     def place(self, name: str) -> Place:
         """As the move has it."""
-        return Place(name, self.node.host, self.node.port, None, self.dbname(name))
+        return Place(name, self.host, self.port, None, self.dbname(name))
+
+    async def _connect(self, dbname: str) -> Any:
+        return await asyncpg.connect(host=self.host, port=self.port, user="postgres", database=dbname,
+                                     statement_cache_size=0)
+
+    async def _sql(self, sql: str, *args: Any) -> Any:
+        connection = await self._connect("postgres")
+        try:
+            rows = await connection.fetch(sql, *args)
+            return rows[0][0] if rows else None
+        finally:
+            await connection.close()
 
     async def open(self, place: str, *, name: str = "") -> Any:
         """A connection."""
-        return await asyncpg.connect(self.node.dsn(self.dbname(place)), statement_cache_size=0)
+        return await self._connect(self.dbname(place))
 
     async def primary(self, place: str) -> Found:
         """The only server."""
-        return Found(Target(self.node.host, self.node.port, None, (self.dbname(place),), "postgres"))
+        return Found(Target(self.host, self.port, None, (self.dbname(place),), "postgres"))
 
     async def note_object(self, name: str, place: str, kind: str, what: str) -> None:
         """Remember it."""
@@ -73,22 +85,22 @@ class Places:
     async def make(self, *names: str) -> None:
         """Databases for places."""
         for name in names:
-            await self.node.sql(f"create database {self.dbname(name)}")
+            await self._sql(f"create database {self.dbname(name)}")
 
     async def remove(self, *names: str) -> None:
         """They, and slots that are left."""
         for name in names:
             dbname = self.dbname(name)
-            await self.node.sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", dbname)
+            await self._sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", dbname)
             for _ in range(50):
-                if not await self.node.value("select count(*) from pg_replication_slots where database = $1 and active",
+                if not await self._sql("select count(*) from pg_replication_slots where database = $1 and active",
                                              dbname):
                     break
                 await asyncio.sleep(0.1)
-            await self.node.sql("select pg_drop_replication_slot(slot_name) from pg_replication_slots "
+            await self._sql("select pg_drop_replication_slot(slot_name) from pg_replication_slots "
                                 "where database = $1", dbname)
-            await self.node.sql(f"drop database if exists {dbname} with (force)")
-        await self.node.sql("select pg_replication_origin_drop(roname) from pg_replication_origin "
+            await self._sql(f"drop database if exists {dbname} with (force)")
+        await self._sql("select pg_replication_origin_drop(roname) from pg_replication_origin "
                             "where roname like $1", f"shardproxy:{self.prefix}%")
 
     async def execute(self, place: str, sql: str) -> None:
