@@ -26,8 +26,8 @@ def parse(comments: Iterable[str]) -> tuple[str | None, str]:
             word = item.lower()
             if word in ("primary", "replica"):
                 found.add(word)
-            elif word.startswith(("shard=", "key=")):
-                notes.append(f"hint {item} ignored: the database is not sharded")
+            elif word.startswith(("shard=", "key=", "keyspace=")):
+                notes.append(f"hint {item} is only for sharded databases")
             else:
                 notes.append(f"unknown hint {item}")
     hint = "primary" if "primary" in found else "replica" if found else None

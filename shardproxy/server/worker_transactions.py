@@ -16,6 +16,7 @@ class TransactionOperations:
     """The part of ``WorkerApi`` that is about transactions; see there."""
 
     transactions: Transactions
+    databases: dict[str, Any]
 
     async def transactions_told(self, database: str, installation: str, incarnation: str,
                                 in_doubt: list[str]) -> None:

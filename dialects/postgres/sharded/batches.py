@@ -170,7 +170,9 @@ class BatchRunner:
         if described.rows is not None:
             with_formats(described.rows, message.results)
         bind = Bind(described.types, message.formats, message.values)
-        self.portals[message.portal] = Portal(prepared.text, prepared.route, bind, message.results, described)
+        portal = Portal(prepared.text, prepared.route, bind, message.results, described)
+        portal.depth = len(self.tx.log)
+        self.portals[message.portal] = portal
         self.link.write(wire.BIND_COMPLETE)
 
     async def _describe(self, payload: bytes) -> None:
@@ -180,6 +182,9 @@ class BatchRunner:
             described = await describe(self.session, prepared.text, prepared.types, prepared.route)
             self.link.write(described.parameters())
             self._describe_rows(described.rows, ())
+            return
+        if name not in self.portals and self.tx.in_block and self.link.server is not None:
+            await self._pass(wire.message(b"D", payload))
             return
         portal = self._portal(name)
         self._describe_rows(portal.described.rows, portal.formats)
@@ -195,8 +200,19 @@ class BatchRunner:
 
     async def _execute(self, payload: bytes) -> None:
         name, limit = read_execute(payload)
+        if name not in self.portals and self.tx.in_block and self.link.server is not None:
+            await self._pass(wire.message(b"E", payload))      # bound through the relay, maybe
+            return
         portal = self._portal(name)
         await portal.execute(self.statements, self.link, max(limit, 0))
+        self.portals = {key: one for key, one in self.portals.items() if one.depth <= len(self.tx.log) or one is portal}
+
+    async def _pass(self, message: bytes) -> None:
+        """A message about a portal that the client's own connection has."""
+        reply = (await self.tx.attach()).exchange(message + wire.SYNC)
+        while (item := await reply.next()) is not None:
+            kind, payload = item
+            self.link.write(payload if kind in (0x44, 0x64) else wire.message(bytes([kind]), payload))
 
     # -- the end
 

@@ -32,10 +32,15 @@ begin
     end if;
     insert into shardproxy.decisions (gid, committed) values (gid, true);
 end $$;
+create sequence if not exists shardproxy.unique_ids as bigint cycle;
+create or replace function shardproxy.unique_id() returns bigint
+    language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    select ((extract(epoch from clock_timestamp()) * 1000)::bigint - 1700000000000) << 22
+           | (nextval('shardproxy.unique_ids') & 4194303) $$;
 revoke all on schema shardproxy from public;
 revoke all on all tables in schema shardproxy from public;
 grant usage on schema shardproxy to public;
-grant execute on function shardproxy.decide(text, text) to public;
+grant execute on function shardproxy.decide(text, text), shardproxy.unique_id() to public;
 """
 """Idempotent; for every place, the coordinator too. USAGE of the schema alone lets nobody read or write anything."""
 

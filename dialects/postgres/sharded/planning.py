@@ -23,6 +23,7 @@ from shardproxy.planner.writes import plan_write
 from shardproxy.router import flags as f
 from shardproxy.topology.layout import Layout
 
+from .hinted import has_place, hinted
 from .points import learn
 
 __all__ = ["Planned", "Sharding", "sharding_of"]
@@ -121,7 +122,7 @@ class Sharding:
         if route.flags & f.UNPARSED and not route.digest:
             return False
         text = route.digest
-        if not text or 'u&"' in text.lower():
+        if not text or 'u&"' in text.lower() or ("shardproxy:" in text and has_place(text)):
             return False
         kinds = set(re.findall(r"(?:^|;)\s*(\w+)", text.upper()))
         if kinds & EVERYWHERE or route.kind in EVERYWHERE:
@@ -166,6 +167,9 @@ class Sharding:
             if name in _words(text):
                 return Refusal(f"statements on {schema}.{name} are refused: {why}",
                                "make its definitions alike on all servers", "55000")
+        told = hinted(text, route.kind != "SELECT", self.layout, self.tables)
+        if told is not None:
+            return told
         if route.kind == "SELECT":
             return plan_query(text, _tree(text), self.layout, self.tables, search_path, KNOWLEDGE)
         return plan_write(text, None, self.layout, self.tables, search_path, KNOWLEDGE)

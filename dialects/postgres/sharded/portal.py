@@ -57,6 +57,8 @@ class Portal:
 
     def __init__(self, text: bytes, route: Any, bind: Bind, formats: tuple[int, ...], described: Described) -> None:
         self.text, self.route, self.bind, self.formats, self.described = text, route, bind, formats, described
+        self.depth = 0
+        """How much of the block's log stood when it was bound: what goes back before that drops it."""
         self._kept: Kept | None = None
         self._at = 0
         self._done = False

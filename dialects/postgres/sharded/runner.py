@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from shardproxy.dialects.postgres.sequences import undefined
 from shardproxy.errors import ControlError
 from shardproxy.planner.plan import (
     COORDINATOR,
@@ -183,6 +184,7 @@ class StatementRunner:
                               search_path=self.session.search_path)
         may_move = route.flags & f.READ and not route.flags & f.PRIMARY and self.session.consistency != "strong"
         self.tx.reads = route.read_slots if may_move else None
+        self.tx.flags = route.flags
         try:
             await self.dispatch(route, statement, out)
         except PgError as error:
@@ -192,6 +194,7 @@ class StatementRunner:
             self.tx.reads = None
             await self.dispatch(route, statement, out)
         finally:
+            self.tx.flags = 0
             self._tell_notices(out)
 
     def _again(self, error: PgError, out: Output) -> bool:
@@ -307,7 +310,8 @@ class StatementRunner:
         if isinstance(plan, Refusal):
             raise refused(plan.construct, plan.hint, plan.sqlstate)
         if isinstance(plan, Single):
-            await self._single(plan.place, route, statement, out)
+            write = bool(plan.place) and route.kind != "SELECT"
+            await self._single(plan.place, route, statement, out, write)
             return
         if isinstance(plan, Select | Write):
             place = self.session.places.place_of(plan, statement)
@@ -348,6 +352,8 @@ class StatementRunner:
         leg = await tx.attach() if needs_session else await tx.leg(COORDINATOR)
         if needs_session:
             leg.server.flags |= route.flags
+        if route.flags & f.SEQUENCE_STATE and self.session.sequences.foreign(leg.server):
+            await leg.run(undefined(statement.text))
         if not route.flags & f.READ and route.kind not in ("SHOW", "FETCH", "MOVE"):
             tx.wrote(leg, route.write_slots)
         await self._pass(leg, statement, out)

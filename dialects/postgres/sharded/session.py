@@ -99,7 +99,7 @@ class ShardedSession(PgSession):
             tx.ended()
         if self._stops(outside):
             return RELAY                # as far as ``target`` or ``may_stay``
-        if not (tx.legs or self.runner.open or link.batch_flushed):
+        if not (tx.legs or self.runner.open or link.batch_flushed or self.runner.portals):
             place = self.places.of(batch)
             if self.in_doubt and not link.in_block and ("" if place is COORDINATOR_ONLY else place) in self.in_doubt:
                 self.start(self.runner.run(batch))      # which refuses it

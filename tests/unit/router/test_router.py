@@ -141,7 +141,7 @@ def test_a_read_by_hint_waits_for_any_write() -> None:
 
 
 def test_hints_that_are_not_obeyed_are_noted() -> None:
-    assert hints.parse(["/* shardproxy: shard=s1 */"]) == (None, "hint shard=s1 ignored: the database is not sharded")
+    assert hints.parse(["/* shardproxy: shard=s1 */"]) == (None, "hint shard=s1 is only for sharded databases")
     assert hints.parse(["/* shardproxy: repilca */"]) == (None, "unknown hint repilca")
     assert "shard=s1" in postgres().route(b"/* shardproxy: shard=s1 */ select 1").note
 
