@@ -13,7 +13,6 @@ from typing import Any
 
 from .applying import Applier
 from .arming import arm, disarm
-from .comparing import compare
 from .copying import Copied as SourceCopied
 from .copying import Copier
 from .copying import Throttle as Rate
@@ -23,6 +22,7 @@ from .move import Move
 from .parts import Context, Copied, Data, Streams, Switch, Verified
 from .preparing import drop_all, finish_tables, load, prepare
 from .tables import MovedTable
+from .verifying import verify
 
 __all__ = ["Plane", "parts"]
 
@@ -131,7 +131,7 @@ class Plane:
 
     async def verify(self, streams: Streams) -> Verified:
         assert isinstance(streams, AllStreams)
-        return await compare(self._context, streams, await self.tables(False))
+        return await verify(self._context, streams, await self.tables(False))
 
     async def resync(self, progress: Callable[[Copied], None]) -> None:
         await drop_all(self._move, self._links, self._journal)

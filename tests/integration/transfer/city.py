@@ -201,7 +201,8 @@ class Load:
                 started = loop.time()
                 try:
                     await self._once(client, number, customer)
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, AssertionError) as error:
+                except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError,
+                        AssertionError) as error:
                     self.errors.append(f"{type(error).__name__}: {error}")
                     return
                 self.longest = max(self.longest, loop.time() - started)
