@@ -67,6 +67,14 @@ class Sequences:
         server.last_writer = MIXED if self.foreign(server) else self.link.id
         session.last_server = server
 
+    def own(self) -> Any:
+        """The connection that remembers this client's values, if it is idle: it is taken. Else None."""
+        server = self.session.last_server
+        if server is None or server.closed or server.last_writer != self.link.id or (
+                server.pool is not self.session.database.write_pool(self.session)):
+            return None
+        return server if server.pool.take(server) else None
+
     def take(self) -> Any:
         """The connection that remembers this client's values, if it is idle: it is taken. What asks for them waits
         (the link is busy) while another client's statement is on it that leaves them as they are."""

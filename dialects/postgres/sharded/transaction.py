@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shardproxy.dialects.postgres.probe import sync_sql
+from shardproxy.dialects.postgres.sequences import DISCARD
 from shardproxy.dialects.postgres.server_link_cy import CLIENT, IDLE
 from shardproxy.errors import ServerError
 from shardproxy.router import flags as f
@@ -80,6 +81,7 @@ class Transaction(Tracked):
         self.sides: dict[str, ReadingSide] = {}
         self.laid_out = self.unseen = False     # rows of ``laid_out``; DDL that ``overlay`` does not know yet
         self.overlay: Any = None
+        self.flags = 0                          # of the statement that is being carried out
 
     # -- what is asked of it
 
@@ -125,7 +127,16 @@ class Transaction(Tracked):
             await self._begin(leg)
         if write and not leg.wrote:
             leg.wrote = True
+        if not place and self.flags & f.ADVANCES:
+            await self.forget_sequences(leg)
+            self.session.advanced(leg.server)
         return leg
+
+    async def forget_sequences(self, leg: Leg) -> None:
+        """What the connection to the coordinator remembers of another client's sequences is not this client's."""
+        if self.session.sequences.foreign(leg.server) and not (leg.busy or leg.aborted):
+            await leg.run(DISCARD)
+            leg.server.last_writer = None
 
     async def all(self, places: Sequence[str], write: bool = False) -> list[Leg]:
         """Legs at all these places.
@@ -160,7 +171,8 @@ class Transaction(Tracked):
             leg.in_block = self.home.status != OUTSIDE
             leg.wrote = self.home.wrote
             return leg
-        server = await self._acquire(runtime, place)
+        own = None if place or self.reads is not None else self.session.sequences.own()
+        server = own or await self._acquire(runtime, place)
         server.linked_ns = server.started_ns = self.link.requested_ns
         return Leg(place, runtime, server)
 
@@ -227,6 +239,7 @@ class Transaction(Tracked):
         """The leg at the coordinator, on a connection that is the client's own from now on."""
         if self.home is None:
             leg = await self.leg("")
+            await self.forget_sequences(leg)        # it stays for what is not known yet
             server = leg.server
             link = self.link
             link.server = server
