@@ -109,7 +109,7 @@ class Source:
 class Select:
     """``distinct``: "" (no), "all", "on" (``distinct_on``). ``grouping``: GROUPING SETS, CUBE, ROLLUP or GROUP BY
     DISTINCT. ``list_start``..``list_end``: the select list.
-    ``from_start``..``rows_end``: FROM and WHERE (-1: no FROM)."""
+    ``from_start``..``rows_end``: FROM and WHERE (-1: no FROM). ``rows_end``..``group_end``: GROUP BY, if there is."""
 
     start: int
     end: int
@@ -118,6 +118,7 @@ class Select:
     list_end: int
     from_start: int = -1
     rows_end: int = -1
+    group_end: int = -1
     distinct: str = ""
     distinct_on: list[Expr] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)

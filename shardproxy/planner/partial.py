@@ -32,7 +32,7 @@ def partial(text: str, found: Analysis) -> Gather:
     assert root is not None
     select = root.select
     if select is None or not (root.aggregated or select.distinct) or found.locks or (
-            select.grouping or select.distinct == "on"):
+            select.distinct == "on"):
         raise Apart("not a plain aggregation")
     clocks = check_pushed(found)
     if not rows_home(found, root).key and rows_home(found, root).key != ():
@@ -57,20 +57,14 @@ class _Partial:
         self.values: dict[str, str] = {}
 
     def plan(self) -> Gather:
-        for expr in self._grouped():
-            name = self._column("g", expr)
-            term = self.root.scope.resolve(expr.names) if expr.kind == "column" else None
-            if term is not None:
-                self.groups[term] = name
-            self.spelled[self._spelling(expr)] = name
-            self.numbers.append(len(self.columns))
-        grouped = list(self.columns)
+        grouped = [self._group(expr) for expr in self._grouped()]
         final: list[Piece] = ["SELECT ", "DISTINCT " if self.select.distinct == "all" else ""]
         for number, item in enumerate(self.select.items):
             final += [", " if number else "", *self._item(item)]
         final += [" FROM ", 0]
-        if grouped and self.root.aggregated:
-            final += [" GROUP BY " + ", ".join(grouped)]
+        if self.select.grouped:
+            edits = [(one.start, one.end, (name,)) for one, name in zip(self.select.group, grouped, strict=True)]
+            final += [" ", *edited(self.text, edits, self.select.rows_end, self.select.group_end)]
         if self.select.having is not None:
             final += [" HAVING ", *self._rewritten(self.select.having)]
         final += self._tail()
@@ -94,6 +88,19 @@ class _Partial:
         return [bare(item.expr) for item in self.select.items]
 
     # -- what each shard computes
+
+    def _group(self, expr: Expr) -> str:
+        """The column of what rows are grouped by, once for each."""
+        term = self.root.scope.resolve(expr.names) if expr.kind == "column" else None
+        known = self.groups.get(term) if term is not None else self.spelled.get(self._spelling(expr))
+        if known is not None:
+            return known
+        name = self._column("g", expr)
+        if term is not None:
+            self.groups[term] = name
+        self.spelled[self._spelling(expr)] = name
+        self.numbers.append(len(self.columns))
+        return name
 
     def _column(self, prefix: str, expr: Expr, type_name: str = "") -> str:
         name = f"{prefix}{len(self.columns) + 1}"
@@ -177,7 +184,7 @@ class _Partial:
             return [self.groups[term]]
         if expr.query is not None or expr.over is not None or expr.kind == "star":
             raise Apart("a subquery or a window over groups")
-        if expr.kind == "call" and self.found.knowledge.aggregate(expr):
+        if expr.kind == "call" and self.found.knowledge.aggregate(expr) and expr.name != "grouping":
             return [self._combined(expr)]
         return self._parts(expr)
 

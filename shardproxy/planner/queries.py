@@ -25,7 +25,7 @@ from .partial import partial as partial_groups
 from .plan import COORDINATOR, Gather, Refusal, Scatter, Select, ShardFilter, Single, Write
 from .safety import check_spread, function_kind
 from .scatter import folded, scatter
-from .views import expand, tables_in
+from .views import expand, tables_in, unqualified
 from .writing_ctes import plan_writing, writes
 
 __all__ = ["gathered", "plan_query"]
@@ -44,8 +44,7 @@ def plan_query(text: str, tree: Any, layout: Layout, tables: Tables, search_path
     try:
         if not _same_tables(tree, query, layout, tables):
             return Refusal("a query that can be read in two ways", "A hint may name its shard.")
-        expanded, query = expand(text, query, layout, tables, search_path, knowledge)
-        found = analyse(query, layout, tables, search_path, knowledge)
+        expanded, found = _analysed(text, query, layout, tables, search_path, knowledge)
     except Unplannable as problem:
         return Refusal(problem.construct, problem.hint)
     if not found.sharded:
@@ -100,6 +99,18 @@ def _first(text: str, found: Analysis) -> Scatter | Gather:
         return gather(text, found, why)
 
 
+def _analysed(text: str, query: Query, layout: Layout, tables: Tables, search_path: tuple[str, ...],
+              knowledge: Knowledge) -> tuple[str, Analysis]:
+    """The text without views, and its meaning."""
+    expanded, query = expand(text, query, layout, tables, search_path, knowledge)
+    found = analyse(query, layout, tables, search_path, knowledge)
+    if expanded == text:
+        return text, found
+    plain = unqualified(expanded, found)
+    again = knowledge.parse(plain) if plain != expanded else None
+    return (expanded, found) if again is None else (plain, analyse(again, layout, tables, search_path, knowledge))
+
+
 def gathered(text: str, layout: Layout, tables: Tables, search_path: tuple[str, ...], knowledge: Knowledge,
              why: str) -> Gather | Refusal:
     """The plan of a query that is gathered whatever else might be possible."""
@@ -107,8 +118,7 @@ def gathered(text: str, layout: Layout, tables: Tables, search_path: tuple[str, 
     if query is None:
         return Refusal("a query that is not understood", "A hint may name its shard.")
     try:
-        expanded, query = expand(text, query, layout, tables, search_path, knowledge)
-        found = analyse(query, layout, tables, search_path, knowledge)
+        expanded, found = _analysed(text, query, layout, tables, search_path, knowledge)
         check_spread(found)
         return gather(expanded, found, why)
     except Unplannable as problem:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from shardproxy.catalog.tables import Table, Tables
 from shardproxy.topology.layout import Layout
 
-from .analysis import Unplannable, layout_of
+from .analysis import Analysis, Unplannable, layout_of
 from .edits import Edit, edited
 from .gather import command_edit
 from .knowledge import Knowledge
 from .nodes import Expr, Query, Select, SetOp, Source, Values, walk
 
-__all__ = ["expand", "tables_in"]
+__all__ = ["expand", "tables_in", "unqualified"]
 
 ROUNDS_MAX = 12
 
@@ -75,6 +75,20 @@ def _edits(source: Source, view: Table, knowledge: Knowledge) -> list[Edit]:
     alias = "" if source.alias is not None else " AS " + knowledge.quote(view.name)
     definition = view.definition.rstrip().rstrip(";")
     return [*command_edit(source), (source.name_start, source.name_end, (f" ({definition}\n){alias}",))]
+
+
+def unqualified(text: str, found: Analysis) -> str:
+    """The text of an expanded query, in which no column names the schema of a view any more."""
+    edits: list[Edit] = []
+    for column, scope in (*found.columns, *found.stars):
+        names = column.names if column.kind == "column" else (*column.names, "*")
+        if len(names) == 3 and scope.relation(names[:-1]) is None:
+            meant = scope.relation(names[1:2])
+            if meant is not None and meant.kind == "query":
+                quote = found.knowledge.quote
+                last = "*" if column.kind == "star" else quote(names[2])
+                edits.append((column.start, column.end, (f"{quote(names[1])}.{last}",)))
+    return "".join(str(piece) for piece in edited(text, edits))
 
 
 def tables_in(query: Query, hidden: frozenset[str] = frozenset()) -> Iterator[tuple[Source, frozenset[str]]]:

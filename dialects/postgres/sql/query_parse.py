@@ -242,6 +242,7 @@ class QueryParser(ExpressionParser):
         found.rows_end = self.last_end
         if self.word("group"):
             self._group(found)
+            found.group_end = self.last_end
         if self.word("having"):
             found.having = self.expression()
         if self.word("window"):

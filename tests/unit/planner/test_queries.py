@@ -79,7 +79,7 @@ TIERS = [
     ("select note, count(*) from orders group by note order by 2 desc limit 3", "partial"),
     ("select customer_id, array_agg(id order by id) from orders group by customer_id", "scatter"),
     ("select note, array_agg(id) from orders group by note", "gather"),
-    ("select note, count(*) from orders group by rollup (note)", "gather"),
+    ("select note, count(*) from orders group by rollup (note)", "partial"),
     ("select median(total) from orders", "gather"),
     ("select stddev(total) from orders", "partial"),
     ("select max(name) from customers", "partial"),
@@ -303,3 +303,10 @@ def test_bounds_of_the_key(text: str, expected: list[str]) -> None:
     assert isinstance(found, Scatter)
     assert [("+" if bound.low else "-") + (f"${bound.value.value.param}" if bound.value.value.param else str(
         bound.value.value.text)) for bound in found.filter.bounds] == expected
+
+
+def test_columns_of_views_with_their_schema() -> None:
+    found = plan("select public.big.id, public.big.* from public.big where public.big.total > 3")
+    assert isinstance(found, Select)
+    assert found.text == (b"select big.id, big.* from  (SELECT orders.id, orders.total FROM public.orders WHERE "
+                          b"orders.total > 100\n) AS big where big.total > 3")
