@@ -22,8 +22,8 @@ CITY_SETTINGS = {"max_replication_slots": "40", "max_wal_senders": "40", "max_co
 
 @pytest_asyncio.fixture
 async def places(pg: Node) -> AsyncIterator[Places]:
-    """The coordinator and three shards."""
-    names = ("", "shop/s0", "shop/s1", "shop/s2")
+    """The coordinator and two shards."""
+    names = ("", "shop/s0", "shop/s1")
     made = Places(pg.host, pg.port, f"tr_{os.getpid()}_{next(_numbers)}")
     await made.make(*names)
     yield made

@@ -25,8 +25,10 @@ async def main(host: str, port: int, data: str) -> None:
     print("prepared", flush=True)
     for source in move.streams():
         copier = Copier(move, source, places, tables[source.name], chunk_rows=500)
-        while not await copier.run():
-            pass
+        asyncio.get_running_loop().call_later(0.1, copier.stop)
+        while not await copier.run():           # in between, changes of what is not copied yet are left to the copy
+            await Applier(move, source, places, tables[source.name]).run(await places.written(source.name))
+            asyncio.get_running_loop().call_later(0.1, copier.stop)
     print("copied", flush=True)
     await asyncio.gather(*(Applier(move, source, places, tables[source.name]).run() for source in move.streams()))
 
