@@ -146,26 +146,27 @@ async def finish(connection: Any, open_place: Open, store: Store, exchange: Exch
         raise Unfinished(f"the cutover of {transfer} is not committed")
     if hold.phase == "switched":
         return int(hold.body["epoch"])
-    for number, (place, how, tables) in enumerate(hold.body.get("exchanges", ())):
-        async with _connected(open_place, place) as there:
-            await _insist(exchange, there, f"{transfer} {hold.body['epoch']} {number}", how,
-                          [(schema, table) for schema, table in tables])
+    await asyncio.gather(*(
+        _exchange(open_place, exchange, f"{transfer} {hold.body['epoch']} {number}", *one)
+        for number, one in enumerate(hold.body.get("exchanges", ()))))
     layout = await _store(store, Switch.from_json(hold.body["switch"]), int(hold.body["epoch"]))
     await _unfence(open_place, hold.body.get("unfence", ()))
     await _set(connection, transfer, "committed", "switched", {"epoch": layout.epoch})
     return layout.epoch
 
 
-async def _insist(exchange: Exchange, *arguments: Any) -> None:
+async def _exchange(open_place: Open, exchange: Exchange, name: str, place: str, how: str,
+                    tables: Sequence[Sequence[str]]) -> None:
     """Locks are waited for a short time each, so that nobody waits long behind us."""
-    for number in range(1, LOCKS + 1):
-        try:
-            await exchange(*arguments)
-            return
-        except asyncpg.LockNotAvailableError:
-            if number == LOCKS:
-                raise
-            await asyncio.sleep(0.05)
+    async with _connected(open_place, place) as there:
+        for number in range(1, LOCKS + 1):
+            try:
+                await exchange(there, name, how, [(schema, table) for schema, table in tables])
+                return
+            except asyncpg.LockNotAvailableError:
+                if number == LOCKS:
+                    raise
+                await asyncio.sleep(0.05)
 
 
 async def _store(store: Store, switch: Switch, before: int) -> Layout:
@@ -184,12 +185,14 @@ async def _store(store: Store, switch: Switch, before: int) -> Layout:
 
 
 async def _unfence(open_place: Open, fences: Sequence[Any]) -> None:
-    for place, tables in fences:
+    async def one(place: str, tables: Sequence[Sequence[str]]) -> None:
         async with _connected(open_place, place) as there:
             await there.execute("set lock_timeout = '5s'")
             for schema, name in tables:
                 with contextlib.suppress(asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
                     await there.execute(unfence_sql(schema, name))
+
+    await asyncio.gather(*(one(place, tables) for place, tables in fences))
 
 
 async def _set(connection: Any, transfer: str, before: str, after: str, body: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@
     c3 drained      the fence of every source
     c4 c5           the streams have applied all that was committed until then
     c6 checked      the tables are still defined alike
-    c7 armed        the way back can begin
+    c7 armed        the way back can begin: the runner has seen to that before c0, slots are not made in a pause
     c8 sequences    advanced
     c9 COMMIT       one transaction on the coordinator's primary: the row becomes ``committed``, and if tables leave the
                     coordinator (or come back) their names go to shells (or to the tables) in the same transaction
@@ -26,13 +26,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
 from shardproxy import dialects
-from shardproxy.server.transfers import finish, make_tables, read_holds, settle_undo, unfence_sql
+from shardproxy.server.transfers import Open, finish, make_tables, read_holds, settle_undo, unfence_sql
 from shardproxy.topology.store import Store
 from shardproxy.topology.switch import Switch
 
@@ -42,10 +43,12 @@ from .fleet import Fleet
 from .move import COORDINATOR, OLD, Move, Table
 from .parts import Blocker, Context, Mismatch, NotNow, Streams, Switched, failpoint
 from .sequences import advance
+from .servers import Servers
 
 __all__ = ["Cutover"]
 
 KNOW_S, ROUTED_S, REDO_S = 10.0, 30.0, 5.0
+SPARE = 2
 
 _INTENT = """
 update shardproxy.holds set phase = 'hold', tables = $2, body = $3, changed_at = clock_timestamp(),
@@ -66,11 +69,10 @@ select array_agg(format('%s %s %s', a.attname, format_type(a.atttypid, a.atttypm
 
 
 class Cutover:
-    """Implements ``parts.Switch`` for one transfer. ``arm``: called before the commit with the direction; it sees to
-    it that the way back can begin where the writes of the targets begin."""
+    """Implements ``parts.Switch`` for one transfer."""
 
-    def __init__(self, context: Context, store: Store, arm: Callable[[bool], Awaitable[None]] | None = None) -> None:
-        self._context, self._store, self._arm = context, store, arm
+    def __init__(self, context: Context, store: Store) -> None:
+        self._context, self._store = context, store
         self._name = context.move.name
         self._dialect = dialects.get(context.servers.entry.dialect)
 
@@ -102,19 +104,16 @@ class Cutover:
     async def cutover(self, backwards: bool, streams: Streams, max_hold: float) -> Switched:
         """Move the writes. NotNow, Mismatch: nothing has changed, within ``max_hold``."""
         move = self._move(backwards)
-        servers = self._context.servers
-        async with servers.connected(COORDINATOR) as connection:
+        async with self._context.servers.connected(COORDINATOR) as connection:
             fleet = Fleet(connection, self._name)
             await self._preflight(connection, fleet, move)
-            places = {place.name: await servers.open(place.name) for place in move.sources}
-            try:
-                body = await self._body(connection, move)
+            body = await self._body(connection, move)
+            async with _ready(self._context.servers, move) as ready:
                 failpoint("c0")
-                started = time.monotonic()
+                watch = _Watch()
                 await self._intent(connection, move, body, max_hold)
                 try:
-                    await self._until_commit(connection, fleet, move, body, places, streams, backwards,
-                                             started + max_hold)
+                    await self._until_commit(connection, fleet, move, body, ready, streams, watch, max_hold)
                 except BaseException as error:
                     if not await asyncio.shield(self._undone(connection)):
                         self._context.log("cutover committed, although it was interrupted", error=str(error))
@@ -124,14 +123,10 @@ class Cutover:
                     else:
                         raise
                 failpoint("c9")
-                await self._routed(connection, fleet)
-                pause_ms = (time.monotonic() - started) * 1000
-            finally:
-                for place in places.values():
-                    place.terminate()
+                await self._routed(connection, fleet, ready.open, watch)
         failpoint("c11")
-        self._context.log("cutover", pause_ms=round(pause_ms, 1), backwards=backwards)
-        return Switched(pause_ms)
+        self._context.log("cutover", pause_ms=round(watch.ms, 1), backwards=backwards, steps=watch.steps)
+        return Switched(watch.ms)
 
     async def _preflight(self, connection: Any, fleet: Fleet, move: Move) -> None:
         await fleet.announce(move.tables)
@@ -175,30 +170,29 @@ class Cutover:
         if await connection.fetchval(_INTENT, self._name, tables, json.dumps(body), seconds) is None:
             raise NotNow("another cutover of this database is under way")
 
-    async def _until_commit(self, connection: Any, fleet: Fleet, move: Move, body: dict[str, Any],
-                            places: dict[str, Any], streams: Streams, backwards: bool, deadline: float) -> None:
+    async def _until_commit(self, connection: Any, fleet: Fleet, move: Move, body: dict[str, Any], ready: _Ready,
+                            streams: Streams, watch: _Watch, max_hold: float) -> None:
         """c2 to c9."""
         def left() -> float:
-            return max(deadline - time.monotonic(), 0.0)
+            return max(max_hold - watch.ms / 1000, 0.0)
 
         await fleet.notify()
         failpoint("c1")
         async with asyncio.timeout(left()):
             await fleet.all_hold(left())
-            failpoint("c2")
-            drained = await _all(fences.fence(there, place, _tables_at(move, place), left())
-                                 for place, there in places.items())
-            failpoint("c3")
+            watch.passed("c2")
+            drained = await _all(fences.fence(ready.at[place.name], place.name, _tables_at(move, place.name), left())
+                                 for place in move.sources)
+            watch.passed("c3")
             await self._caught_up(drained, streams)
-            failpoint("c5")
-            await self._alike(move)
-            failpoint("c6")
-            if self._arm is not None:
-                await self._arm(backwards)
+            watch.passed("c5")
+            await self._alike(move, ready)
+            watch.passed("c6")
             failpoint("c7")
             await advance(connection, move.tables)
-            failpoint("c8")
-            await self._commit(connection, move, body, deadline)
+            watch.passed("c8")
+            await self._commit(connection, move, body, left())
+        watch.passed("commit")
 
     async def _caught_up(self, drained: Sequence[Drained], streams: Streams) -> None:
         """Only what was drained has a last position."""
@@ -206,19 +200,18 @@ class Cutover:
         failpoint("c4")
         await streams.caught_up()
 
-    async def _alike(self, move: Move) -> None:
+    async def _alike(self, move: Move, ready: _Ready) -> None:
         """DDL that came past the proxies."""
         for schema, name in move.tables:
-            shapes: dict[str, object] = {}
-            for place in sorted({place.name for place in (*move.sources_of((schema, name)),
-                                                          *move.targets_of((schema, name)))}):
-                async with self._context.servers.connected(place) as there:
-                    shapes[place] = await there.fetchval(_SHAPE, f'"{schema}"."{name}"')
-            if len({str(shape) for shape in shapes.values() if shape is not None}) > 1:
+            wanted = [(place.name, f'"{schema}"."{name}"') for place in move.sources_of((schema, name))]
+            wanted += [(place.name, f'"{move.into or schema}"."{name}"') for place in move.targets_of((schema, name))]
+            shapes = {place: str(await ready.at[place].fetchval(_SHAPE, full)) for place, full in wanted}
+            if len(set(shapes.values())) > 1:
                 raise Mismatch(f"table {schema}.{name} is defined differently at {', '.join(map(repr, shapes))}")
 
-    async def _commit(self, connection: Any, move: Move, body: dict[str, Any], deadline: float) -> None:
+    async def _commit(self, connection: Any, move: Move, body: dict[str, Any], seconds: float) -> None:
         """The point of no return. Locks of readers are waited for, a moment at a time."""
+        deadline = time.monotonic() + seconds
         leaving = [table for table in move.tables if COORDINATOR in move.homes(move.before, table)]
         coming = [table for table in move.tables if COORDINATOR in move.homes(move.after, table)]
         while True:
@@ -244,11 +237,12 @@ class Cutover:
             async with self._context.servers.connected(COORDINATOR) as again:
                 return await settle_undo(again, self._context.servers.open, self._name, now=True)
 
-    async def _routed(self, connection: Any, fleet: Fleet) -> None:
+    async def _routed(self, connection: Any, fleet: Fleet, open_place: Open, watch: _Watch) -> None:
         """c10 and c11."""
-        epoch = await finish(connection, self._context.servers.open, self._store, self._dialect.exchange, self._name)
-        failpoint("c10")
+        epoch = await finish(connection, open_place, self._store, self._dialect.exchange, self._name)
+        watch.passed("c10")
         await fleet.all_routed(epoch, ROUTED_S)
+        watch.passed("routed")
 
     # -- after a crash, and at the end
 
@@ -258,7 +252,7 @@ class Cutover:
             await make_tables(connection)
             for hold in await read_holds(connection):
                 if hold.transfer == self._name and hold.phase in ("committed", "switched"):
-                    await self._routed(connection, Fleet(connection, self._name))
+                    await self._routed(connection, Fleet(connection, self._name), self._context.servers.open, _Watch())
                     return self._is(hold.body["switch"], backwards)
         return False
 
@@ -290,6 +284,62 @@ class Cutover:
 
 def _tables_at(move: Move, place: str) -> list[Table]:
     return [table for table in move.tables if place in move.homes(move.before, table)]
+
+
+class _Watch:
+    """Measures the pause. ``steps``: ms of each."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.monotonic()
+        self.steps: dict[str, float] = {}
+
+    @property
+    def ms(self) -> float:
+        """Since it began."""
+        return (time.monotonic() - self._started) * 1000
+
+    def passed(self, step: str) -> None:
+        """A step is done; tests may let the process end here."""
+        now = time.monotonic()
+        self.steps[step] = round((now - self._last) * 1000, 1)
+        self._last = now
+        failpoint(step)
+
+
+class _Ready:
+    """Connections made before the pause. ``at``: one to each place; ``open`` gives another, and goes without a spare
+    one when it has none."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self.at: dict[str, Any] = {}
+        self.spare: dict[str, list[Any]] = {}
+
+    async def add(self, place: str) -> None:
+        """A place: one to keep, and one each for names, fences and undo."""
+        self.at[place], *self.spare[place] = await asyncio.gather(
+            *(self._servers.open(place) for _ in range(1 + SPARE)))
+
+    async def open(self, place: str) -> Any:
+        """A connection that its user closes."""
+        spare = self.spare.get(place)
+        return spare.pop() if spare and not spare[-1].is_closed() else await self._servers.open(place)
+
+    def close(self) -> None:
+        """Of all that are left."""
+        for connection in (*self.at.values(), *(one for spare in self.spare.values() for one in spare)):
+            connection.terminate()
+
+
+@asynccontextmanager
+async def _ready(servers: Servers, move: Move) -> AsyncIterator[_Ready]:
+    made = _Ready(servers)
+    try:
+        for name in {COORDINATOR, *(place.name for place in (*move.sources, *move.targets))}:
+            await made.add(name)
+        yield made
+    finally:
+        made.close()
 
 
 async def _all(work: Any) -> list[Drained]:

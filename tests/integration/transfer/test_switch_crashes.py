@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from .town import Town
 from .test_switch import Load, totals, town
+from .town import Town
 
 __all__ = ["town"]
 

@@ -20,7 +20,7 @@ import asyncpg
 from shardproxy.config.load import load
 from shardproxy.tools.cluster import Node
 from shardproxy.tools.transfer.cutover import Cutover
-from shardproxy.tools.transfer.move import COORDINATOR, Move
+from shardproxy.tools.transfer.move import COORDINATOR, Move, Place
 from shardproxy.tools.transfer.parts import Context
 from shardproxy.tools.transfer.servers import Servers
 from shardproxy.topology.seeding import seed
@@ -190,6 +190,7 @@ def made(config_path: Path, name: str, way: str = "into") -> tuple[Cutover, Move
     space = sharded.keyspaces["customer"]
     places = tuple(servers.place(place) for place in space.places())
     coordinator = servers.place(COORDINATOR)
+    sources: tuple[Place, ...]
     if way == "into":
         before, after, sources, targets = sharded, sharded, (coordinator,), places[:2]
         for schema, table in TABLES:
@@ -200,7 +201,12 @@ def made(config_path: Path, name: str, way: str = "into") -> tuple[Cutover, Move
         sources, targets = places[:2], places
     move = Move(way, "reshard", name, TABLES, sources, targets, before, after, types=((20,), (20,)),
                 coordinator=coordinator)
-    return Cutover(Context(move, None, servers, store), store), move, servers  # type: ignore[arg-type]
+    context = Context(move, None, servers, store, log=_log)     # type: ignore[arg-type]
+    return Cutover(context, store), move, servers
+
+
+def _log(event: str, **fields: Any) -> None:
+    print(event, fields)
 
 
 async def _main(config_path: str, name: str, arguments: str) -> None:
