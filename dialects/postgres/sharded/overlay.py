@@ -39,6 +39,8 @@ async def see(session: Any) -> None:
     if not tx.unseen or not (tx.in_block or tx.atomic):
         return
     leg = await tx.leg(COORDINATOR)
+    if tx.failed or leg.aborted:
+        return
     await leg.run(f"SAVEPOINT {MARK}; SET LOCAL search_path = pg_catalog")
     try:
         rows = {name: await rows_of(leg, query)

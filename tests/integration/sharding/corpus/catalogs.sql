@@ -6,7 +6,7 @@ select tablename, tableowner from pg_tables where schemaname = 'public' order by
 select viewname, definition from pg_views where schemaname = 'public';
 select indexname, indexdef from pg_indexes where schemaname = 'public' order by 1;
 select sequencename from pg_sequences where schemaname = 'public' order by 1;
-select nspname from pg_namespace where nspname not like 'pg_temp%' and nspname not like 'pg_toast_temp%' order by 1;
+select nspname from pg_namespace where nspname not like 'pg_temp%' and nspname not like 'pg_toast_temp%' and nspname !~ 'shardproxy' order by 1;
 select conname, contype, pg_get_constraintdef(oid) from pg_constraint where connamespace = 'public'::regnamespace order by conrelid::regclass::text, 1;
 select tc.constraint_name, tc.constraint_type, k.column_name from information_schema.table_constraints tc join information_schema.key_column_usage k using (constraint_schema, constraint_name) where tc.table_name in ('orders', 'items') order by 1, k.ordinal_position;
 select typname, typtype from pg_type where typnamespace = 'public'::regnamespace and typtype in ('e', 'd') order by 1;
@@ -23,9 +23,8 @@ SELECT n.nspname as "Schema", c.relname as "Name", CASE c.relkind WHEN 'r' THEN 
 SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid, true) FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.atthasdef), a.attnotnull, a.attidentity, a.attgenerated FROM pg_catalog.pg_attribute a WHERE a.attrelid = 'customers'::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum;
 SELECT c2.relname, i.indisprimary, i.indisunique, i.indisvalid, pg_catalog.pg_get_indexdef(i.indexrelid, 0, true) FROM pg_catalog.pg_class c, pg_catalog.pg_class c2, pg_catalog.pg_index i WHERE c.oid = 'orders'::regclass AND c.oid = i.indrelid AND i.indexrelid = c2.oid ORDER BY i.indisprimary DESC, c2.relname;
 SELECT conname, pg_catalog.pg_get_constraintdef(r.oid, true) as condef, conrelid::regclass::text AS ontable FROM pg_catalog.pg_constraint r WHERE r.conrelid = 'items'::regclass AND r.contype = 'f' ORDER BY conname;
-SELECT inhparent::regclass::text FROM pg_catalog.pg_inherits order by 1;
-select c.relhassubclass from pg_class c where c.oid = 'customers'::regclass;
-select relname, relhastriggers, relhassubclass, relispartition from pg_class where relname in ('customers', 'pairs') order by 1;
+select tgrelid::regclass::text, tgname from pg_trigger where not tgisinternal order by 1, 2;
+select relname, relispartition, relrowsecurity, relforcerowsecurity, relreplident from pg_class where relname in ('customers', 'pairs') order by 1;
 
 -- to_regclass and casts
 select 'customers'::regclass::text, to_regclass('nothing'), to_regclass('public.orders') is not null;
