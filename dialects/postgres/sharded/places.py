@@ -13,6 +13,7 @@ from shardproxy.dialects.postgres import wire
 from shardproxy.planner.plan import COORDINATOR, Push, Select, ShardFilter, Single, Write
 from shardproxy.router import flags as f
 
+from .columns import FIRST_USER_OID
 from .errors import PgError
 from .legs import Bind
 from .messages import BindMessage, read_bind, read_parse
@@ -90,6 +91,8 @@ class Places:
         sharding = self.sharding
         planned = sharding.plan(text, route, self.search_path())
         place = self.place(planned, text, bind)
+        if place and (planned.local or any(oid >= FIRST_USER_OID for oid in bind.types)):
+            return None                 # OIDs have to be translated
         if place:
             sharding.learn(route, text, planned, self.database.dialect.digest(text))
         return place

@@ -23,6 +23,7 @@ from shardproxy.planner.writes import plan_write
 from shardproxy.router import flags as f
 from shardproxy.topology.layout import Layout
 
+from .columns import FIRST_USER_OID
 from .hinted import has_place, hinted
 from .points import learn
 
@@ -41,10 +42,12 @@ _generations = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan and the kind of its statement."""
+    """A plan and the kind of its statement. ``local``: its rows or parameters may be of types that users made, whose
+    OIDs are each server's own."""
 
     plan: Plan
     kind: str
+    local: bool = False
 
 
 def sharding_of(database: Any) -> Sharding:
@@ -65,6 +68,8 @@ class Sharding:
         self.described: OrderedDict[Any, Any] = OrderedDict()
         self._facts: Any = self
         self._names: frozenset[str] = frozenset()
+        self._typed: frozenset[str] = frozenset()
+        self._types: frozenset[str] = frozenset()
         self._plans: OrderedDict[tuple[bytes, tuple[str, ...]], Planned] = OrderedDict()
         self._bytes = 0
 
@@ -85,6 +90,11 @@ class Sharding:
             grown = not more <= names
             names |= more
         self._names = frozenset(names | shells | tables.touching(names | shells))
+        typed = [(table, column) for table in tables for column in table.columns if column.type >= FIRST_USER_OID]
+        sharded = [(table, column) for table, column in typed if layout.table(table.schema, table.name) is not None]
+        self._typed = frozenset(table.name for table, _ in sharded)
+        self._types = frozenset({column.name for _, column in sharded}.union(
+            *(_words(column.type_name) for _, column in typed)))
 
     def refresh(self, database: Any) -> Sharding:
         """Plan by what the database knows now."""
@@ -136,13 +146,22 @@ class Sharding:
         if found is not None:
             self._plans.move_to_end(key)
             return found
-        found = Planned(self._make(text, route, search_path), route.kind)
+        found = Planned(self._make(text, route, search_path), route.kind, self._local(text, route.kind))
         if len(text) <= 64 * 1024:
             self._plans[key] = found
             self._bytes += len(text)
             while len(self._plans) > PLANS_MAX or self._bytes > PLAN_BYTES_MAX:
                 self._bytes -= len(self._plans.popitem(last=False)[0][0])
         return found
+
+    def _local(self, raw: bytes, kind: str) -> bool:
+        """Whether columns or types are named that users made, or may be meant by ``*`` or an INSERT without names."""
+        if not self._typed:
+            return False
+        text = raw.decode("utf-8", "replace")
+        words = _words(text)
+        return bool(words & self._types or (words & self._typed and ("*" in text or kind in ("INSERT", "MERGE")
+                                                                     or "table" in words)))
 
     def gathered(self, text: bytes, route: Any, search_path: tuple[str, ...]) -> Plan:
         """The plan of a query whose rows the coordinator must have: for a cursor."""

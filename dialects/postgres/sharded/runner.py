@@ -42,6 +42,7 @@ from .output import Output
 from .overlay import see
 from .statement import Statement
 from .transaction import OUTSIDE
+from .writing import Teller
 
 __all__ = ["EVERY_LEG", "StatementRunner"]
 
@@ -363,7 +364,9 @@ class StatementRunner:
         rows = (leg.simple(statement.text) if statement.simple
                 else leg.rows(statement.text, statement.bind, statement.formats))
         description = await rows.described()
-        if description is not None:
+        if description is not None and leg.place and statement.simple:
+            await Teller(self.tx, statement, out).tell(description)
+        elif description is not None:
             out.description(description)
         async for run in rows.chunks():
             out.rows(run)
