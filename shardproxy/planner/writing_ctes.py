@@ -83,6 +83,9 @@ def _together(found: Analysis, filters: list[ShardFilter]) -> ShardFilter | None
         if relation.kind == "table" and (relation.layout is None or (
                 first is not None and relation.layout.keyspace != first.keyspace)):
             return None
+    if filters and len({one.keyspace for one in filters}) == 1 and (
+            len(found.layout.keyspaces[filters[0].keyspace].used()) == 1):
+        return replace(filters[0], keys=None)       # one shard has all
     if found.sharded:
         read = whole_filter(found)
         if read is None:

@@ -1,6 +1,7 @@
 cdef int QUERY, PARSE, BIND
 
 cdef bint name_char(unsigned char c) noexcept
+cdef bint goes_on(const unsigned char* p, Py_ssize_t i, Py_ssize_t n) noexcept
 cdef long be16(const unsigned char* p, Py_ssize_t i) noexcept
 cdef long be32(const unsigned char* p, Py_ssize_t i) noexcept
 

@@ -26,6 +26,13 @@ def name_char(c):
     return (97 <= c <= 122) or (65 <= c <= 90) or (48 <= c <= 57) or c == 95 or c == 36 or c >= 128
 
 
+def goes_on(p, i, n):
+    """Whether a literal may go on behind its end: PostgreSQL joins what only lines and comments part."""
+    while i < n and (p[i] == 32 or 9 <= p[i] <= 13):
+        i += 1
+    return i < n and (p[i] == 39 or (p[i] == 45 and i + 1 < n and p[i + 1] == 45))
+
+
 def be16(p, i):
     return (p[i] << 8) | p[i + 1]
 
@@ -100,7 +107,7 @@ class Point:
                     if p[i] == 92 or p[i] < 32:
                         return False
                     i += 1
-                if i >= n or (i + 1 < n and p[i + 1] == 39):
+                if i >= n or (i + 1 < n and p[i + 1] == 39) or goes_on(p, i + 1, n):
                     return False
                 if found == self.ordinal:
                     self.start = start

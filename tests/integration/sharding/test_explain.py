@@ -67,3 +67,25 @@ def test_a_write_is_shown_and_not_run(client: psycopg.Connection[Any]) -> None:
     with pytest.raises(psycopg.errors.FeatureNotSupported):
         client.execute("explain analyze delete from orders")
     assert client.execute("select count(*) from orders").fetchall() == before
+
+
+def test_a_view_of_one_shard(client: psycopg.Connection[Any]) -> None:
+    said = lines(client, "explain select * from active_customers where id = 5")
+    assert said.startswith("Route to customer/s")
+    assert "text: select * from ( SELECT customers.id" in said and "Filter: active" in said
+
+
+def test_time_in_a_condition(client: psycopg.Connection[Any]) -> None:
+    said = lines(client, "explain (costs off) select id from customers where created < now() - interval '1 day'")
+    assert said.startswith("Scatter\n")
+    assert said.count("on customer/s") == SHARDS
+    said = lines(client, "explain (analyze, costs off) select count(*) from customers c join orders o on o.id = c.id "
+                         "where c.created < now()")
+    assert said.startswith("Gather") and "now()" in said
+
+
+def test_with_that_writes(client: psycopg.Connection[Any]) -> None:
+    before = client.execute("select note from customers where id = 5").fetchone()
+    said = lines(client, "explain with x as (update customers set note = 'no' where id = 5 returning id) table x")
+    assert said.startswith("Route to customer/s") and "Update on customers" in said
+    assert client.execute("select note from customers where id = 5").fetchone() == before
