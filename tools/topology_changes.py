@@ -32,7 +32,8 @@ def add_commands(app: typer.Typer) -> None:
                 raise ShardproxyError(f"shard {shard} has slots already")
             return [*used, shard]
 
-        raise typer.Exit(run(config, lambda found: _plan(found, database, keyspace, f"add-{shard}", wanted)))
+        raise typer.Exit(run(config, lambda found: _plan(found, database, keyspace, shard, f"add-{shard}",
+                                                             wanted)))
 
     @app.command()
     def drain(shard: Shard, config: ConfigFile, keyspace: Keyspace = "", database: DatabaseName = "") -> None:
@@ -44,7 +45,8 @@ def add_commands(app: typer.Typer) -> None:
                 raise ShardproxyError(f"shard {shard} is the only one that has slots")
             return [name for name in used if name != shard]
 
-        raise typer.Exit(run(config, lambda found: _plan(found, database, keyspace, f"drain-{shard}", wanted)))
+        raise typer.Exit(run(config, lambda found: _plan(found, database, keyspace, shard, f"drain-{shard}",
+                                                             wanted)))
 
     @app.command()
     def rebalance(config: ConfigFile, keyspace: Keyspace = "", database: DatabaseName = "", by: Annotated[
@@ -53,10 +55,10 @@ def add_commands(app: typer.Typer) -> None:
         if by not in ("size", "load", "slots"):
             raise typer.BadParameter("--by is size, load or slots")
         raise typer.Exit(run(config, lambda found: _plan(
-            found, database, keyspace, "rebalance", lambda space, used: used, "" if by == "slots" else by)))
+            found, database, keyspace, "", "rebalance", lambda space, used: used, "" if by == "slots" else by)))
 
 
-async def _plan(config: Config, database: str, keyspace: str, name: str,
+async def _plan(config: Config, database: str, keyspace: str, shard: str, name: str,
                 wanted: Callable[[KeyspaceLayout, list[str]], list[str]], by: str = "") -> int:
     from .topology import stored
     from .transfer.commands import planned
@@ -67,9 +69,10 @@ async def _plan(config: Config, database: str, keyspace: str, name: str,
     layout = await stored(config, entry)
     if layout is None:
         raise ShardproxyError(f"no layout of {entry.name} is stored: start a proxy first")
-    found = keyspace or (next(iter(layout.keyspaces)) if len(layout.keyspaces) == 1 else "")
+    known = [one.name for one in layout.keyspaces.values() if (shard in one.shards if shard else len(one.used()) > 1)]
+    found = keyspace or (known[0] if len(known) == 1 else "")
     if found not in layout.keyspaces:
-        raise ShardproxyError(f"--keyspace: which of {', '.join(layout.keyspaces)}")
+        raise ShardproxyError(f"--keyspace: which of {', '.join(known or layout.keyspaces)}")
     space = layout.keyspaces[found]
     used = [space.shards[index] for index in space.used()]
     ask = Ask(entry.name, found, found, to=tuple(wanted(space, used)))

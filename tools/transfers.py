@@ -40,11 +40,13 @@ def run(config: Path, work: Any) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return USAGE
+    from shardproxy.tools.transfer.servers import FAILURES
+
     try:
         return asyncio.run(_coroutine(work, loaded))
     except KeyboardInterrupt:
         return 130
-    except (ShardproxyError, LinkError, OSError, TimeoutError) as error:
+    except (ShardproxyError, LinkError, *FAILURES) as error:
         print(f"shardproxy: {error or type(error).__name__}", file=sys.stderr)
         return FAILED
 

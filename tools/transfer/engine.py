@@ -7,7 +7,7 @@ have them when an object here is made, so DDL ends a run instead of shifting col
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -47,9 +47,7 @@ class AllStreams:
 
     async def run(self) -> None:
         """Until cancelled, or until one ends."""
-        async with asyncio.TaskGroup() as group:
-            for applier in self.appliers:
-                group.create_task(applier.run())
+        await _together(applier.run() for applier in self.appliers)
 
     async def caught_up(self) -> None:
         """The positions are asked first, all at once; then each applier is waited for."""
@@ -107,11 +105,9 @@ class Plane:
                             max(rows, sum(one.rows for one in seen.values())), size))
 
         rate.bytes_per_s = throttle.bytes_per_s
-        async with asyncio.TaskGroup() as group:
-            for source in self._move.streams():
-                copier = Copier(self._move, source, self._links, tables[source.name], parallel=throttle.parallel,
-                                throttle=rate, progress=partial(tell, source.name))
-                group.create_task(copier.run())
+        await _together(Copier(
+            self._move, source, self._links, tables[source.name], parallel=throttle.parallel, throttle=rate,
+            progress=partial(tell, source.name)).run() for source in self._move.streams())
 
     async def finish(self) -> None:
         for warning in await finish_tables(self._move, self._links, await self.tables(False)):
@@ -164,6 +160,17 @@ class Plane:
                 rows, size = rows + found["rows"], size + found["bytes"]
             self._estimate = rows, size
         return self._estimate
+
+
+async def _together(work: Iterable[Coroutine[Any, Any, Any]]) -> None:
+    """All at once; the first failure is raised as it is, and ends the others."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def parts(context: Context) -> tuple[Data, Switch]:

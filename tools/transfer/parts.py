@@ -106,6 +106,9 @@ class Streams(Protocol):
     def lag_bytes(self) -> int:
         """How far the slowest one is behind."""
 
+    def failure(self) -> str:
+        """What cannot be done at the moment, and is tried again; empty: all is well."""
+
 
 class Data(Protocol):
     """The data plane of one transfer."""

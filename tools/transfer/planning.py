@@ -83,7 +83,8 @@ def reshard(name: str, entry: Database, seen: Seen, ask: Ask) -> Move:
     tables = _expand(ask.tables, seen.tables[COORDINATOR] | _split_tables(space))
     problems = [f'--to: keyspace {keyspace} has no shard "{shard}" (known: {", ".join(shards)})'
                 for shard in ask.to if shard not in shards]
-    source = ask.source or (main if tables and not set(tables) <= _split_tables(space) else keyspace)
+    new = not set(tables) <= _split_tables(space) if tables else not space.tables
+    source = ask.source or (main if new else keyspace)
     if source not in (main, keyspace):
         problems.append(f"--from is {main} (tables that are not split yet) or {keyspace} (its slots move)")
     if problems:

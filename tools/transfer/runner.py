@@ -43,7 +43,10 @@ RETRIES = 20
 
 _LOST = (OSError, TimeoutError, LinkError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
          asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError,
-         asyncpg.ReadOnlySQLTransactionError, asyncpg.InternalClientError)
+         asyncpg.ReadOnlySQLTransactionError, asyncpg.InternalClientError, asyncpg.DeadlockDetectedError,
+         asyncpg.LockNotAvailableError, asyncpg.ObjectInUseError, asyncpg.TooManyConnectionsError,
+         asyncpg.SerializationError)
+"""What may go well the next time."""
 
 
 class Lost(ShardproxyError):
@@ -121,6 +124,8 @@ class Runner:
         while self.record.state not in FINAL:
             try:
                 await self.verbs.carry_out()
+                if self.record.state in FINAL:
+                    return
                 if self.record.body.get("paused") or self.record.body.get("error") or not self._started:
                     if await self._idle():
                         return
@@ -302,6 +307,9 @@ class Runner:
         """Raise what ended a stream."""
         if self.streams is not None and self._streaming is not None:
             self._dirty["lag_bytes"] = self.streams.lag_bytes()
+            failure = self.streams.failure()
+            if failure != (self.record.body.get("waiting") or ""):
+                self._dirty["waiting"] = failure
             if self._streaming.done():
                 streaming, self._streaming, self.streams = self._streaming, None, None
                 streaming.result()

@@ -134,7 +134,11 @@ class City:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "shardproxy.tools.cli", *words, "--config", str(self.proxies[0].config_path),
             env=environment, cwd=self.folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
-        out, _ = await asyncio.wait_for(process.communicate(), timeout)
+        try:
+            out, _ = await asyncio.wait_for(process.communicate(), timeout)
+        except TimeoutError:
+            process.kill()
+            raise AssertionError(f"{' '.join(words)}: no end after {timeout:g} s\n{self.log()}") from None
         return process.returncode or 0, out.decode()
 
     async def do(self, *words: str, code: int = 0, **options: Any) -> str:
@@ -229,6 +233,15 @@ class Load:
         self._stop = True
         await asyncio.wait_for(asyncio.gather(*self._tasks), 30)
         assert not self.errors, self.errors[:5]
+
+    async def check_now(self) -> None:
+        """While it goes on: what was acknowledged until now is there."""
+        made = set(self.orders)
+        async with self.city.client() as client:
+            found = [tuple(row) for row in await client.fetch("select id, customer from orders where id > 2000")]
+        assert len(found) == len(set(found)), "an order is there twice"
+        missing = made - set(found)
+        assert not missing, f"{len(missing)} of {len(made)} orders are lost: {sorted(missing)[:5]}"
 
     async def check(self) -> None:
         """Every acknowledged write is there exactly once, as clients see it."""

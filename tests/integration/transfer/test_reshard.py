@@ -26,3 +26,49 @@ async def test_from_one_server_to_shards_and_back(city: City) -> None:
     assert sorted(layout["tables"]) == ["public.customers", "public.orders"]
     async with city.direct("customer/s0") as s0, city.direct("customer/s1") as s1:
         assert min([await one.fetchval("select count(*) from customers") for one in (s0, s1)]) > 100
+
+
+async def test_more_shards_and_fewer(city: City) -> None:
+    load = Load(city, clients=3, pause=0.01)
+    await _whole(city, "reshard", "out", "--keyspace", "customer", "--to", "s0,s1")
+    await city.do("topology", "add-shard", "s2")
+    await _whole(city, "reshard", "add-s2")
+    await load.check_now()
+    async with city.direct("customer/s2") as s2:
+        assert await s2.fetchval("select count(*) from customers") > 50
+    await city.do("topology", "drain", "s0")
+    await city.do("reshard", "start", "drain-s0")
+    await city.until("reshard", "drain-s0", "READY")
+    await city.do("reshard", "switch", "drain-s0", "--max-hold", "5s")
+    await city.do("reshard", "reverse", "drain-s0", "--max-hold", "5s")
+    await load.check_now()
+    await city.do("reshard", "switch", "drain-s0", "--max-hold", "5s")
+    await city.do("reshard", "complete", "drain-s0")
+    await load.stop()
+    await load.check()
+    async with city.direct("customer/s0") as s0:
+        assert await s0.fetchval("select count(*) from customers") == 0
+
+
+async def test_tables_to_another_server_and_back(city: City) -> None:
+    load = Load(city, clients=2, pause=0.02)
+    await _whole(city, "federate", "away", "--tables", "invoices", "--to", "billing")
+    async with city.client() as client, city.direct("billing/b0") as there:
+        assert await there.fetchval("select count(*) from invoices") == 300
+        assert await client.fetchval("select count(*) from invoices join customers c on c.id = customer") == 300
+        await client.execute("insert into invoices (customer, text) values (1, 'new')")
+        assert await there.fetchval("select count(*) from invoices") == 301
+    await _whole(city, "federate", "back", "--tables", "invoices", "--to", "main")
+    async with city.direct() as there:
+        assert await there.fetchval("select count(*) from invoices") == 301
+    await load.stop()
+    await load.check()
+
+
+async def _whole(city: City, tool: str, name: str, *options: str) -> None:
+    """From start to complete."""
+    await city.do(tool, "start", name, *options)
+    await city.until(tool, name, "READY")
+    await city.do(tool, "switch", name, "--max-hold", "5s")
+    print(name, await city.status(tool, name))
+    await city.do(tool, "complete", name)
