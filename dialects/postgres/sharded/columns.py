@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from .errors import PgError
@@ -33,13 +34,20 @@ class ColumnDescription(NamedTuple):
 
 def read_columns(payload: bytes) -> list[ColumnDescription]:
     """The columns of a RowDescription."""
+    return list(_read(payload))
+
+
+@lru_cache(maxsize=512)
+def _read(payload: bytes) -> tuple[ColumnDescription, ...]:
+    """The same; statements that run again have the same ones."""
     (count,) = struct.unpack_from("!H", payload)
-    pos, found = 2, []
+    pos = 2
+    found: list[ColumnDescription] = []
     for _ in range(count):
         end = payload.index(b"\0", pos)
         found.append(ColumnDescription(payload[pos:end], *struct.unpack_from("!IhIhih", payload, end + 1)))
         pos = end + 19
-    return found
+    return tuple(found)
 
 
 def write_columns(columns: Sequence[ColumnDescription]) -> bytes:

@@ -25,6 +25,7 @@ __all__ = ["COORDINATOR_ONLY", "Places"]
 COORDINATOR_ONLY = ""
 QUERY, PARSE, BIND, EXECUTE, FUNCTION, FLUSH = 0x51, 0x50, 0x42, 0x45, 0x46, 0x48
 SEARCH_PATH = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,\s]+))\s*(?:,|$)')
+SPREAD_MAX, SPREAD_BYTES = 2000, 2000
 KEYED = Select | Write | Push
 """Plans that may come down to one shard, where the text then runs as it came."""
 
@@ -35,6 +36,7 @@ class Places:
     def __init__(self, session: Any) -> None:
         self.session = session
         self.link = session.link
+        self.failed = False
         self.database = session.database
 
     @property
@@ -66,12 +68,21 @@ class Places:
             return COORDINATOR_ONLY
         if link.opaque:
             return None
-        return self._placed(batch)
+        spread = self.sharding.spread
+        known = (batch, link.settings)
+        if known in spread:
+            return None
+        found = self._placed(batch)
+        if found is None and batch[0] == QUERY and len(batch) <= SPREAD_BYTES and not self.failed:
+            spread[known] = None        # a text alone decides that it has no one place
+            if len(spread) > SPREAD_MAX:
+                spread.popitem(last=False)
+        return found
 
     def _placed(self, batch: bytes) -> str | None:
         """The one place of a batch that names something sharded."""
         found: str | None = None
-        runs = False
+        runs = self.failed = False
         try:
             for route, text, bind in self.executions(batch):
                 runs = True
@@ -80,6 +91,7 @@ class Places:
                     return None
                 found = place
         except PgError:
+            self.failed = True
             return None                 # whoever carries it out says why
         return found if runs else COORDINATOR_ONLY
 

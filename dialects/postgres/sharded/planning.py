@@ -65,6 +65,8 @@ class Sharding:
         self.layout: Layout = None  # type: ignore[assignment]  # set before the first session
         self.tables = Tables(())
         self.generation = 0
+        self.spread: OrderedDict[Any, None] = OrderedDict()
+        """Queries that were found to belong to no one place: (message, settings)."""
         self.described: OrderedDict[Any, Any] = OrderedDict()
         self._facts: Any = self
         self._names: frozenset[str] = frozenset()
@@ -78,6 +80,7 @@ class Sharding:
         self.layout, self.tables = layout, tables
         self.generation = next(_generations)
         self._plans.clear()
+        self.spread.clear()
         self._bytes = 0
         names = {table.name for table in layout.tables()}
         shells = {table.name for table in tables if table.shell}
