@@ -33,5 +33,6 @@ from shardproxy.dialects.flags import (
 )
 
 __all__ = ["ADVANCES", "BEGIN", "BEGIN_READ_ONLY", "COMMIT", "COPY_IN", "COPY_OUT", "DDL", "DEALLOCATE_ALL", "EMPTY",
-           "FOREVER", "HIDDEN", "MAYBE_READ", "MULTI", "NAMES", "PREPARED_SQL", "PRIMARY", "PROBE", "PROXY_SET", "PROXY_SHOW",
-           "READ", "ROLLBACK", "SEQUENCE_STATE", "SESSIONS", "TERMINATE", "UNPARSED", "UNPIN", "describe"]
+           "FOREVER", "HIDDEN", "MAYBE_READ", "MULTI", "NAMES", "PREPARED_SQL", "PRIMARY", "PROBE",
+           "PROXY_SET", "PROXY_SHOW", "READ", "ROLLBACK", "SEQUENCE_STATE", "SESSIONS", "TERMINATE",
+           "UNPARSED", "UNPIN", "describe"]
