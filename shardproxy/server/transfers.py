@@ -23,13 +23,14 @@ from typing import Any
 
 import asyncpg
 
+from shardproxy.dialects.replication import LinkError
 from shardproxy.errors import ShardproxyError
 from shardproxy.topology.layout import Layout
 from shardproxy.topology.store import Store
 from shardproxy.topology.switch import Switch
 
-__all__ = ["CHANNEL", "Hold", "Unfinished", "end_expired", "finish", "make_tables", "read_holds", "settle_undo",
-           "unfence_sql"]
+__all__ = ["CHANNEL", "Hold", "Open", "Unfinished", "drop_fence_sql", "end_expired", "exchange_name", "finish",
+           "make_tables", "read_holds", "settle_undo", "unfence_sql"]
 
 CHANNEL = "shardproxy"
 FENCE = "shardproxy_fence"
@@ -108,9 +109,18 @@ async def read_holds(connection: Any) -> list[Hold]:
 
 
 def unfence_sql(schema: str, name: str) -> str:
-    """Lifts the fence of a table, if it has one."""
-    table = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))
-    return f"drop trigger if exists {FENCE} on {table}"
+    """Lifts the fence of a table, if it has one (else UndefinedObjectError). Readers need not end for it, as they would
+    have to for DROP TRIGGER: a report that runs for an hour must not keep a table fenced."""
+    return f"alter table {_quoted(schema, name)} disable trigger {FENCE}"
+
+
+def drop_fence_sql(schema: str, name: str) -> str:
+    """Removes a fence that was lifted."""
+    return f"drop trigger if exists {FENCE} on {_quoted(schema, name)}"
+
+
+def _quoted(schema: str, name: str) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))
 
 
 async def end_expired(connection: Any, open_place: Open, store: Store, exchange: Exchange) -> list[str]:
@@ -136,6 +146,8 @@ async def settle_undo(connection: Any, open_place: Open, transfer: str, *, now: 
         return hold is None or hold.phase == "announced"
     await _unfence(open_place, hold.body.get("fences", ()))
     await _set(connection, transfer, "undoing", "announced", {})
+    with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, LinkError):
+        await _unfence(open_place, hold.body.get("fences", ()), drop_fence_sql, "100ms")
     return True
 
 
@@ -147,12 +159,17 @@ async def finish(connection: Any, open_place: Open, store: Store, exchange: Exch
     if hold.phase == "switched":
         return int(hold.body["epoch"])
     await asyncio.gather(*(
-        _exchange(open_place, exchange, f"{transfer} {hold.body['epoch']} {number}", *one)
+        _exchange(open_place, exchange, exchange_name(transfer, hold.body, number), *one)
         for number, one in enumerate(hold.body.get("exchanges", ()))))
     layout = await _store(store, Switch.from_json(hold.body["switch"]), int(hold.body["epoch"]))
     await _unfence(open_place, hold.body.get("unfence", ()))
     await _set(connection, transfer, "committed", "switched", {"epoch": layout.epoch})
     return layout.epoch
+
+
+def exchange_name(transfer: str, body: Mapping[str, Any], number: int) -> str:
+    """Of one of the exchanges of a cutover."""
+    return f"{transfer} {body['epoch']} {number}"
 
 
 async def _exchange(open_place: Open, exchange: Exchange, name: str, place: str, how: str,
@@ -184,13 +201,15 @@ async def _store(store: Store, switch: Switch, before: int) -> Layout:
     raise Unfinished("the layout could not be stored")
 
 
-async def _unfence(open_place: Open, fences: Sequence[Any]) -> None:
+async def _unfence(open_place: Open, fences: Sequence[Any], sql: Callable[[str, str], str] = unfence_sql,
+                   timeout: str = "5s") -> None:
     async def one(place: str, tables: Sequence[Sequence[str]]) -> None:
         async with _connected(open_place, place) as there:
-            await there.execute("set lock_timeout = '5s'")
+            await there.execute(f"set lock_timeout = '{timeout}'")
             for schema, name in tables:
-                with contextlib.suppress(asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-                    await there.execute(unfence_sql(schema, name))
+                with contextlib.suppress(asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError,
+                                         asyncpg.UndefinedObjectError):
+                    await there.execute(sql(schema, name))
 
     await asyncio.gather(*(one(place, tables) for place, tables in fences))
 

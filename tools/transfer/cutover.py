@@ -9,7 +9,8 @@
     c7 armed        the way back can begin: the runner has seen to that before c0, slots are not made in a pause
     c8 sequences    advanced
     c9 COMMIT       one transaction on the coordinator's primary: the row becomes ``committed``, and if tables leave the
-                    coordinator (or come back) their names go to shells (or to the tables) in the same transaction
+                    coordinator (or come back) their names go to shells (or to the tables) in the same transaction.
+                    Names at shards have been exchanged by then, in transactions that commit right after
     c10 routed      names at the shards, the layout in its store, the fences of what stays: redo
     c11 released    every proxy has the new layout and lets go
 
@@ -24,16 +25,26 @@ differ the proxies hold the tables, and a proxy that starts just then finds a sh
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
 
 from shardproxy import dialects
-from shardproxy.server.transfers import Open, finish, make_tables, read_holds, settle_undo, unfence_sql
+from shardproxy.server.transfers import (
+    Open,
+    drop_fence_sql,
+    exchange_name,
+    finish,
+    make_tables,
+    read_holds,
+    settle_undo,
+)
 from shardproxy.topology.store import Store
 from shardproxy.topology.switch import Switch
 
@@ -43,12 +54,14 @@ from .fleet import Fleet
 from .move import COORDINATOR, OLD, Move, Table
 from .parts import Blocker, Context, Mismatch, NotNow, Streams, Switched, failpoint
 from .sequences import advance
-from .servers import Servers
+from .servers import FAILURES, Servers
 
 __all__ = ["Cutover"]
 
 KNOW_S, ROUTED_S, REDO_S = 10.0, 30.0, 5.0
 SPARE = 2
+BLOCKED_S = 1.0
+"""How long a transaction may be in the way before the cutover is put off."""
 
 _INTENT = """
 update shardproxy.holds set phase = 'hold', tables = $2, body = $3, changed_at = clock_timestamp(),
@@ -88,7 +101,8 @@ class Cutover:
     async def _blockers(self, move: Move) -> list[Blocker]:
         async def ask(place: str) -> list[Blocker]:
             async with self._context.servers.connected(place) as connection:
-                return await fences.blocked_by(connection, place, _tables_at(move, place), readers=place == COORDINATOR)
+                return await fences.blocked_by(connection, place, _tables_at(move, place),
+                                               readers=place == COORDINATOR or move.is_between)
 
         found = await asyncio.gather(*(ask(place.name) for place in move.sources))
         return [blocker for one in found for blocker in one]
@@ -137,6 +151,11 @@ class Cutover:
                 await self._free(there, move, place.name)
                 if not await fences.trial(there, _tables_at(move, place.name)):
                     raise NotNow(f"the tables at {place} are in use", tuple(await self._blockers(move)))
+        deadline = time.monotonic() + BLOCKED_S
+        while found := [one for one in await self._blockers(move) if not one.what.startswith("vacuum")]:
+            if time.monotonic() > deadline:
+                raise NotNow("transactions hold the tables: " + "; ".join(one.what for one in found), tuple(found))
+            await asyncio.sleep(0.05)
 
     @staticmethod
     async def _free(connection: Any, move: Move, place: str) -> None:
@@ -191,7 +210,7 @@ class Cutover:
             failpoint("c7")
             await advance(connection, move.tables)
             watch.passed("c8")
-            await self._commit(connection, move, body, left())
+            await self._commit(connection, move, body, ready, left())
         watch.passed("commit")
 
     async def _caught_up(self, drained: Sequence[Drained], streams: Streams) -> None:
@@ -209,25 +228,38 @@ class Cutover:
             if len(set(shapes.values())) > 1:
                 raise Mismatch(f"table {schema}.{name} is defined differently at {', '.join(map(repr, shapes))}")
 
-    async def _commit(self, connection: Any, move: Move, body: dict[str, Any], seconds: float) -> None:
-        """The point of no return. Locks of readers are waited for, a moment at a time."""
+    async def _commit(self, connection: Any, move: Move, body: dict[str, Any], ready: _Ready, seconds: float) -> None:
+        """The point of no return. Whoever reads the tables is waited for before it, a moment at a time."""
         deadline = time.monotonic() + seconds
+        open_ones: list[Any] = []
+        try:
+            for number, (place, how, tables) in enumerate(body["exchanges"]):
+                transaction = ready.at[place].transaction()
+                await transaction.start()
+                open_ones.append(transaction)
+                await _patiently(partial(self._dialect.exchange, ready.at[place],
+                                         exchange_name(self._name, body, number), how,
+                                         [(schema, table) for schema, table in tables]), deadline)
+            await _patiently(partial(self._record, connection, move, body), deadline)
+        except BaseException:
+            for transaction in open_ones:
+                with contextlib.suppress(*FAILURES):
+                    await transaction.rollback()
+            raise
+        for transaction in open_ones:
+            with contextlib.suppress(*FAILURES):        # else it is redone
+                await transaction.commit()
+
+    async def _record(self, connection: Any, move: Move, body: dict[str, Any]) -> None:
         leaving = [table for table in move.tables if COORDINATOR in move.homes(move.before, table)]
         coming = [table for table in move.tables if COORDINATOR in move.homes(move.after, table)]
-        while True:
-            try:
-                async with connection.transaction():
-                    await connection.execute("set local synchronous_commit = on")
-                    if await connection.fetchval(_COMMIT, self._name, REDO_S) is None:
-                        raise NotNow("the deadline has passed")
-                    for how, tables in (("shell", leaving), ("table", coming)):
-                        if tables:
-                            await self._dialect.exchange(connection, f"{self._name} {body['epoch']}", how, tables)
-                return
-            except asyncpg.LockNotAvailableError:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.02)
+        async with connection.transaction():
+            await connection.execute("set local synchronous_commit = on")
+            if await connection.fetchval(_COMMIT, self._name, REDO_S) is None:
+                raise NotNow("the deadline has passed")
+            for how, tables in (("shell", leaving), ("table", coming)):
+                if tables:
+                    await self._dialect.exchange(connection, f"{self._name} {body['epoch']}", how, tables)
 
     async def _undone(self, connection: Any) -> bool:
         """Take back what was made. False: it has committed."""
@@ -272,7 +304,7 @@ class Cutover:
         for place in {one.name for one in (*move.sources, *move.targets)}:
             async with self._context.servers.connected(place) as there:
                 for schema, name in await leaves(there, [*move.tables, *((OLD, table) for _, table in move.tables)]):
-                    await there.execute(unfence_sql(schema, name))
+                    await there.execute(drop_fence_sql(schema, name))
         async with self._context.servers.connected(COORDINATOR) as connection:
             await connection.execute("delete from shardproxy.holds where transfer = $1 and phase in "
                                      "('announced', 'switched')", self._name)
@@ -284,6 +316,18 @@ class Cutover:
 
 def _tables_at(move: Move, place: str) -> list[Table]:
     return [table for table in move.tables if place in move.homes(move.before, table)]
+
+
+async def _patiently(work: Callable[[], Awaitable[None]], deadline: float) -> None:
+    """Again, while locks are not to be had."""
+    while True:
+        try:
+            await work()
+            return
+        except asyncpg.LockNotAvailableError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.02)
 
 
 class _Watch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from shardproxy.tools.cluster import Node
+from shardproxy.tools.transfer.fence import fence_sql
 from shardproxy.tools.transfer.parts import NotNow
 
 from .town import Town
@@ -151,6 +153,27 @@ async def test_a_long_transaction_blocks_and_is_named(town: Town) -> None:
     await load.stop()
     assert load.errors == []
     assert await totals(town) == (50, load.done, load.done)
+
+
+@pytest.mark.timeout(120)
+async def test_a_long_reader_keeps_nothing_fenced(town: Town) -> None:
+    async with town.direct() as reader, reader.transaction():
+        with pytest.raises(NotNow):     # found out before anybody is held
+            task = asyncio.create_task(town.switch(max_hold=1.0))
+            await reader.fetch("select * from accounts")
+            await asyncio.sleep(0.5)
+            await task
+        async with town.client() as client, town.direct() as direct:
+            await client.execute("update accounts set balance = 1", timeout=2)
+            body = {"fences": [["", [["public", "accounts"], ["public", "entries"]]]]}
+            await direct.execute(";".join(fence_sql([("public", "accounts"), ("public", "entries")])))
+            with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
+                await client.execute("update accounts set balance = 2")
+            await direct.execute("update shardproxy.holds set phase = 'hold', deadline = now(), body = $1",
+                                 json.dumps(body))
+            await asyncio.sleep(3)      # it is undone, although the reader still reads
+            await client.execute("update accounts set balance = 2", timeout=2)
+            await direct.execute("update accounts set balance = 3", timeout=2)
 
 
 @pytest.mark.timeout(120)

@@ -45,6 +45,10 @@ class Copy:
     async def run(self) -> None:
         """Nothing runs."""
 
+    def failure(self) -> str:
+        """Nothing fails."""
+        return ""
+
     def lag_bytes(self) -> int:
         """Nothing waits."""
         return 0
