@@ -19,7 +19,7 @@ RATE = 20e6
 """Bytes a second of one stream, for the estimate; measured with rows of about 100 bytes on small servers."""
 
 _SIZE = """
-select coalesce(sum(greatest(reltuples, 0)), 0)::bigint as rows,
+select coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint as rows,
        coalesce(sum(pg_table_size(c.oid)), 0)::bigint as bytes,
        coalesce(sum(pg_indexes_size(c.oid)), 0)::bigint as indexes
   from unnest($1::text[], $2::text[]) as wanted (schema, name)

@@ -259,7 +259,8 @@ class Runner:
                 looked = now
                 if await self._catalog_changed():
                     return
-                self.note(blocked_by=plain(await self.switch.blockers()))
+                if self.record.state != "SWITCHED":
+                    self.note(blocked_by=plain(await self.switch.blockers()))
             if self.record.state in ("READY", "READS_SWITCHED") and now > due:
                 await self._interruptible(self.verify())
                 due = time.monotonic() + VERIFY_EVERY_S
@@ -283,14 +284,17 @@ class Runner:
 
     async def end(self) -> None:
         """Finish what ``cancel`` or ``complete`` began."""
-        await self.stop_streams()
         ending = self.record.body["ending"]
+        self.context.log("ending", verb=ending["verb"], step="streams")
+        await self.stop_streams()
+        self.context.log("ending", step="slots")
+        await self.data.drop_streams()
+        self.context.log("ending", step="tables")
         if ending["verb"] == "cancel":
-            await self.data.drop_streams()
             await self.data.drop_targets()
         else:
-            await self.data.drop_streams()
             await self.data.drop_sources(ending["keep"])
+        self.context.log("ending", step="fences")
         await self.switch.release()
         await self.to("CANCELLED" if ending["verb"] == "cancel" else "DONE", ending=None, lag_bytes=0, blocked_by=[])
 
