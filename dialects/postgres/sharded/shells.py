@@ -105,8 +105,11 @@ _OPEN_SQL = f"""
     select kind || ' ' || name from (
         select 'schema' as kind, 'shardproxy' as name, 'pg_namespace'::regclass as class, oid
             from pg_namespace where nspname = 'shardproxy'
-        union all select 'table', format('shardproxy.%I', relname), 'pg_class'::regclass, oid
-            from pg_class where relnamespace = 'shardproxy'::regnamespace and relkind = 'r'
+        union all select case relkind when 'S' then 'sequence' else 'table' end, format('shardproxy.%I', relname),
+                         'pg_class'::regclass, oid
+            from pg_class c where relnamespace = 'shardproxy'::regnamespace and relkind in ('r', 'S') and not exists (
+                select from pg_depend o where o.classid = 'pg_class'::regclass and o.objid = c.oid
+                and o.refobjsubid > 0)
         union all select 'function', oid::regprocedure::text, 'pg_proc'::regclass, oid
             from pg_proc where pronamespace = 'shardproxy'::regnamespace
         union all select 'foreign data wrapper', quote_ident(fdwname), 'pg_foreign_data_wrapper'::regclass, oid
