@@ -45,7 +45,7 @@ async def fresh(arena: Arena, setup: str) -> None:
 async def start(arena: Arena) -> None:
     """A new schema, which the proxy knows: what it does not know may advance any sequence."""
     await fresh(arena, SETUP)
-    async with arena.session("two") as client, arena.session("two") as other:
+    async with arena.session() as client, arena.session() as other:    # on one connection
         await client.query("create table s.new (a int)")
         for _ in range(200):
             await client.query("select nextval('q')")
