@@ -12,7 +12,7 @@ from .town import Town
 __all__ = ["town"]
 
 BEFORE = ("c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8")
-AFTER = ("c9", "c10", "c11")
+AFTER = ("commit", "c9", "c10", "routed", "c11")
 KILLED = (137, -9)
 MAX_HOLD_S = 2.0
 
@@ -68,3 +68,27 @@ async def test_a_crash_after_the_commit_is_redone(town: Town) -> None:
             await client.execute("update accounts set balance = 0")
             await client.execute("update entries set delta = 0")
         backwards = not backwards
+
+
+@pytest.mark.timeout(240)
+async def test_crashes_between_shards(town: Town) -> None:
+    await town.switch()
+    backwards = False
+    for arrow, committed in (("c3", False), ("c8", False), ("commit", True), ("c10", True)):
+        load = Load(town)
+        await asyncio.sleep(0.3)
+        assert await town.switch_and_die(arrow, backwards, max_hold=MAX_HOLD_S, way="between") in KILLED, arrow
+        async with asyncio.timeout(20):
+            async with town.direct() as there:
+                while await there.fetchval("select phase from shardproxy.holds where transfer = 'between'") != (
+                        "switched" if committed else "announced" if not backwards else "switched"):
+                    await asyncio.sleep(0.05)
+        assert await town.until_writable(0) < 2 and await town.until_writable(1) < 2
+        await asyncio.sleep(0.2)
+        await load.stop()
+        await check(town, load, sharded=True)
+        async with town.client() as client:
+            await client.execute("update accounts set balance = 0")
+            await client.execute("update entries set delta = 0")
+        if committed:
+            backwards = not backwards
