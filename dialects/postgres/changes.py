@@ -38,7 +38,7 @@ class PostgresChanges:
         return cast(Cutter, RowCutter(False, _TAB, 0, 0, positions))
 
     def slot_of_int(self, value: int) -> int:
-        return (hash_int(value) + _OFFSET) & _WORD
+        return int(hash_int(value) + _OFFSET) & _WORD
 
     def slot_sql(self, column: str, slots: int) -> str:
         word = _WORD + 1

@@ -34,10 +34,10 @@ from shardproxy.dialects.changes import Update as UpdateRow
 from shardproxy.dialects.replication import LinkError
 
 from .changes import Batch, Collector, Side
-from .chunks import ChunkMap, Snapshot, load_chunks, position_of
+from .chunks import ChunkMap, Snapshot, load_chunks, lsn_text, position_of
 from .move import Move, Place
 from .routing import Routing
-from .tables import Links, MovedTable, changes_of, label, object_name, origin_prefix, read_only
+from .tables import Links, MovedTable, TableChanged, changes_of, label, object_name, origin_prefix, read_only
 from .target import TargetSession, lookup
 
 __all__ = ["Applier"]
@@ -62,7 +62,7 @@ class Applier:
     """One source. ``position``: all targets have all that was committed before; ``applied`` counts changes.
 
     ``failure`` is what goes wrong at the moment (it is tried again); ``run`` raises only what trying again cannot mend:
-    SlotLost, and ValueError or LookupError where a table has another form than when the transfer began.
+    SlotLost, and TableChanged where a table has another form than when the transfer began.
     """
 
     def __init__(self, move: Move, source: Place, links: Links, tables: Sequence[MovedTable], *,
@@ -137,17 +137,28 @@ class Applier:
             indexes[table.text] = [self.targets.index(place) for place in targets]
         self._collector = Collector(self.tables, routings, sides, indexes)
         self.position = min((side.position for side in sides), default=0)
-        self._stream = await self._changes.open((await self.links.primary(self.source.name)).target)
         name = object_name(self.move, self.source)
+        await self._check_slot(name)
+        self._stream = await self._changes.open((await self.links.primary(self.source.name)).target)
         await self._stream.start(name, [name], self.position)
         self.failure = ""
+
+    async def _check_slot(self, name: str) -> None:
+        """A target that failed over to a replica may have lost what it had committed, and the slot gave up since."""
+        confirmed = await (await self._source_reader()).fetchval(
+            "select (confirmed_flush_lsn - '0/0')::int8 from pg_replication_slots where slot_name = $1", name)
+        if confirmed is None:
+            raise SlotLost(f"{self.source} has no slot {name}")
+        if confirmed > self.position:
+            raise SlotLost(f"a target has lost changes: it stands at {lsn_text(self.position)}, and slot {name} has "
+                           f"only what came after {lsn_text(confirmed)}")
 
     async def _side(self, session: TargetSession) -> Side:
         row = await session.connection.fetchrow(
             "select lsn::text as lsn, skipped from shardproxy.transfer_positions where transfer = $1 and source = $2",
             label(self.move), self.source.name)
         if row is None:
-            raise LookupError(f"{session.place} is not prepared for the transfer {self.move.name}")
+            raise TableChanged(f"{session.place} is not prepared for the transfer {self.move.name}")
         read = dialects.get("postgres").key_value
         chunks = await load_chunks(session.connection, self.move, self.source)
         maps = {table.text: ChunkMap(table, chunks.get(table.text, []), read) for table in self.tables}

@@ -19,7 +19,7 @@ from shardproxy.dialects.changes import UNCHANGED, Cell, Delete, Insert, Relatio
 
 from .chunks import ChunkMap
 from .routing import Routing
-from .tables import MovedTable
+from .tables import MovedTable, TableChanged
 
 __all__ = ["Batch", "Collector", "Identity", "Rows", "Side"]
 
@@ -122,7 +122,7 @@ class Collector:
     # -- changes
 
     def relation(self, found: Relation) -> None:
-        """Remember where the columns of a table stand. ValueError: one of ours has gone."""
+        """Remember where the columns of a table stand. TableChanged: they are not those that they were."""
         name = (found.schema, found.name)
         self._names[found.oid] = name
         table = self._by_name.get(name)
@@ -132,7 +132,7 @@ class Collector:
         columns = [column.name for column in found.columns]
         if set(columns) != set(table.columns):
             wrong = sorted(set(columns) ^ set(table.columns))
-            raise ValueError(f"the columns of {table.text} have changed: {', '.join(wrong)}")
+            raise TableChanged(f"the columns of {table.text} have changed: {', '.join(wrong)}")
         order = tuple(columns.index(name) for name in table.columns)
         self._relations[found.oid] = table, None if order == tuple(range(len(order))) else order
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 from shardproxy.dialects.changes import Changes
@@ -22,7 +22,7 @@ from .move import Move, Place
 from .routing import Routing
 from .tables import Links, MovedTable, changes_of, label, read_only, writer
 
-__all__ = ["Copied", "Copier", "Throttle"]
+__all__ = ["Copied", "Copier", "Throttle", "together"]
 
 QUEUE = 16
 SETTLE_S = 0.02
@@ -86,13 +86,7 @@ class Copier:
         """Copy what is missing. False: it was stopped before the end. Fails as asyncpg and the links do."""
         self._stopped = False
         todo = await self._plan()
-        workers = [asyncio.create_task(self._worker(todo)) for _ in range(min(self._parallel, len(todo)))]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        await together(*(self._worker(todo) for _ in range(min(self._parallel, len(todo)))))
         return not todo
 
     # -- what is to be done
@@ -197,10 +191,9 @@ class _Chunk:
                 row = await self._source.fetchrow(_SNAPSHOT)
                 snapshot = Snapshot.parse(row["snapshot"])
                 if await self._sees_skipped(snapshot):
-                    async with asyncio.TaskGroup() as group:
-                        for number in range(len(self._places)):
-                            group.create_task(self._put(number, snapshot, position_of(row["lsn"])))
-                        group.create_task(self._read())
+                    lsn = position_of(row["lsn"])
+                    await together(self._read(), *(self._put(number, snapshot, lsn)
+                                                   for number in range(len(self._places))))
                     return
             await asyncio.sleep(SETTLE_S)
 
@@ -255,6 +248,17 @@ class _Chunk:
     async def _blocks(self, number: int) -> AsyncIterator[bytes]:
         while (data := await self._queues[number].get()) is not None:
             yield data
+
+
+async def together(*work: Coroutine[Any, Any, None]) -> None:
+    """All at once; the first failure ends the others and is raised."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _lsn(lsn: int) -> str:

@@ -15,7 +15,17 @@ from shardproxy.dialects.changes import SlotLost
 
 from .chunks import TABLES, lsn_text, position_of
 from .move import Move, Place, Table
-from .tables import Links, MovedTable, changes_of, ident, label, load_tables, object_name, origin_name
+from .tables import (
+    Links,
+    MovedTable,
+    TableChanged,
+    changes_of,
+    ident,
+    label,
+    load_tables,
+    object_name,
+    origin_name,
+)
 
 __all__ = ["Notes", "drop_all", "finish_tables", "load", "prepare"]
 
@@ -120,7 +130,7 @@ async def _make_tables(move: Move, links: Links, notes: Notes, source: Place, pl
                 continue
             made = await changes_of().table_sql(connection, table.table, elsewhere(move, table))
             if made is None:
-                raise LookupError(f"there is no table {table.text}")
+                raise TableChanged(f"there is no table {table.text}")
             await notes.note_object(move.name, place.name, "table", table.target_name)
             async with target.transaction():
                 for sql in made.first:

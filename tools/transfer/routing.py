@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from shardproxy.dialects.changes import Changes
 
 from .move import COORDINATOR, Move, Place
-from .tables import MovedTable
+from .tables import MovedTable, TableChanged
 
 __all__ = ["Routing"]
 
@@ -119,7 +119,7 @@ class Routing:
     def _ordered(self, key: bytes | tuple[bytes, ...] | None) -> list[bytes]:
         """The fields of a key in the order of its columns; the cutter gives them in the order of the row."""
         if key is None:
-            raise ValueError(f"a row of {self._table.text} has too few columns")
+            raise TableChanged(f"a row of {self._table.text} has too few columns")
         if isinstance(key, bytes):
             return [key]
         places = sorted(self._table.key_at)

@@ -16,16 +16,18 @@ from typing import Any, Protocol, cast
 from shardproxy import dialects
 from shardproxy.dialects.changes import Changes, Transfers
 from shardproxy.dialects.replication import Target
+from shardproxy.errors import ShardproxyError
 
 from .move import Move, Place, Table
 
-__all__ = ["READ_SETTINGS", "Links", "MovedTable", "changes_of", "ident", "label", "load_tables", "object_name",
-           "origin_name", "read_only", "writer"]
+__all__ = ["READ_SETTINGS", "Links", "MovedTable", "TableChanged", "changes_of", "ident", "label",
+           "load_tables", "object_name", "origin_name", "read_only", "writer"]
 
 READ_SETTINGS = """
 set client_encoding = 'UTF8'; set datestyle = 'ISO, MDY'; set intervalstyle = 'postgres'; set timezone = 'UTC';
 set extra_float_digits = 3; set bytea_output = 'hex'; set xmlbinary = 'base64'; set lc_monetary = 'C';
-set search_path = pg_catalog; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0
+set search_path = pg_catalog; set statement_timeout = 0; set lock_timeout = 0;
+set idle_in_transaction_session_timeout = 0; set idle_session_timeout = 0
 """
 """With these, equal values are equal texts at all places."""
 _WRITE_SETTINGS = READ_SETTINGS + """;
@@ -66,6 +68,10 @@ _LEAVES = """
 select n.nspname, c.relname from pg_partition_tree($1::oid::regclass) t join pg_class c on c.oid = t.relid
   join pg_namespace n on n.oid = c.relnamespace where t.relid <> $1
 """
+
+
+class TableChanged(ShardproxyError):
+    """A table has gone, or has other columns than when the transfer began."""
 
 
 class _Primary(Protocol):
@@ -217,7 +223,7 @@ async def writer(links: Links, place: str, origin: str = "") -> Any:
 async def load_tables(connection: Any, move: Move, source: Place, into: str = "") -> list[MovedTable]:
     """The tables of a move that a source has rows of. ``into``: a schema that has them at the targets, else their own.
 
-    LookupError: a table that is not there.
+    TableChanged: a table that is not there.
     """
     found: list[MovedTable] = []
     for table in (*move.tables, *move.references):
@@ -229,7 +235,7 @@ async def load_tables(connection: Any, move: Move, source: Place, into: str = ""
 async def _table(connection: Any, move: Move, table: Table, into: str) -> MovedTable:
     row = await connection.fetchrow(_TABLE, *table)
     if row is None:
-        raise LookupError(f"there is no table {'.'.join(table)}")
+        raise TableChanged(f"there is no table {'.'.join(table)}")
     columns = await connection.fetch(_COLUMNS, row["oid"])
     # FULL tells all of an old row: any unique index will do.
     identity = await _identity(connection, row["oid"], row["identity"], row["kind"])

@@ -17,7 +17,7 @@ from shardproxy.dialects.changes import UNCHANGED, Changes, Row
 from .changes import Identity, Rows
 from .chunks import ChunkMap, lsn_text, range_sql
 from .move import Move, Place
-from .tables import Links, MovedTable, ident, label, origin_name, writer
+from .tables import Links, MovedTable, TableChanged, ident, label, origin_name, writer
 
 __all__ = ["TargetSession", "lookup"]
 
@@ -205,7 +205,7 @@ class TargetSession:
         await self.begin()
         own = table.target_name if name == table.table else ".".join(map(ident, (table.into[0], name[1])))
         if name != table.table and await self.connection.fetchval("select to_regclass($1) is null", own):
-            raise LookupError(f"partition {'.'.join(name)} was emptied, and {self.place} has none of that name")
+            raise TableChanged(f"partition {'.'.join(name)} was emptied, and {self.place} has none of that name")
         if alone and lsn > chunks.complete_above:
             try:
                 async with self.connection.transaction():

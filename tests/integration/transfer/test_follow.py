@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -17,7 +17,7 @@ from .places import Places, into_shards
 
 pytestmark = pytest.mark.asyncio
 ITEMS = ("public", "items")
-Tables = Mapping[str, Sequence[MovedTable]]
+Tables = dict[str, list[MovedTable]]
 
 
 async def begin(places: Places, move: Move) -> Tables:
@@ -54,12 +54,13 @@ def split(places: Places, *key: str, types: Sequence[int] = (23,)) -> Move:
 
 
 async def test_changes_of_every_kind(places: Places) -> None:
-    await places.execute("", """create table items (id int primary key, owner int, note text, at timestamptz default now());
+    await places.execute("", """create table items (id int primary key, owner int, note text, at date default now());
         insert into items select i, i % 7, 'note ' || i from generate_series(1, 1000) i; analyze items""")
     move = split(places, "owner")
     tables = await begin(places, move)
     assert await same(places)
-    await places.execute("", """update items set note = 'x' where id < 100; delete from items where id between 200 and 300;
+    await places.execute("", """update items set note = 'x' where id < 100;
+        delete from items where id between 200 and 300;
         insert into items select i, i % 5 from generate_series(2000, 2200) i;
         update items set owner = owner + 1 where id % 3 = 0; update items set id = -id where id between 400 and 500;
         delete from items where id = 1; insert into items values (1, 6, E'tab\\there\\nand \\\\ there');
@@ -83,7 +84,8 @@ async def test_a_row_that_moves_keeps_values_that_are_not_in_the_stream(places: 
         update items set owner = owner * 3 where id > 1000; update items set big = 'small' where id = 30;
         update items set owner = 0 where id = 30; delete from items where id = 31;
         insert into items select i, i, repeat('n', 4000), repeat('p', 4000) from generate_series(70, 80) i;
-        update items set owner = -owner where id between 70 and 80; update items set id = -id where id between 75 and 80;
+        update items set owner = -owner where id between 70 and 80;
+        update items set id = -id where id between 75 and 80;
         delete from items where id = -76""")
     await follow(places, move, tables)
     assert await same(places)
@@ -104,7 +106,7 @@ async def test_other_identities(places: Places, identity: str) -> None:
         update items set code = 'd' || id where id between 60 and 70; delete from items where id > 250;
         update items set id = id + 500 where id between 100 and 120""")
     await follow(places, move, tables)
-    assert await finish_tables(move, places, dict(tables)) == []
+    assert await finish_tables(move, places, tables) == []
     assert await same(places)
     assert await places.value("shop/s0", "select count(*) from pg_indexes where tablename = 'items'") == 2
 
@@ -156,7 +158,7 @@ async def test_unique_values_that_change_places(places: Places) -> None:
     move = split(places, "owner")
     tables = await begin(places, move)
     await follow(places, move, tables)
-    assert await finish_tables(move, places, dict(tables)) == []
+    assert await finish_tables(move, places, tables) == []
     await places.execute("", """update items set place = 100 where id = 1; update items set place = 1 where id = 2;
         update items set place = 2 where id = 1; begin; delete from items where id = 5;
         insert into items values (50, 1, 5); commit""")
@@ -178,7 +180,8 @@ async def test_reference_tables_go_everywhere(places: Places) -> None:
 
 async def test_text_keys_and_names_that_need_quotes(places: Places) -> None:
     await places.execute("", """create schema "a b"; create table "a b"."Items" ("the key" text collate "C" primary key,
-          v text); insert into "a b"."Items" select 'k' || i || E'\\t\\\\', i from generate_series(1, 1000) i; analyze""")
+          v text); insert into "a b"."Items" select 'k' || i || E'\\t\\\\', i from generate_series(1, 1000) i;
+        analyze""")
     move = into_shards(places, {("a b", "Items"): ("the key",)}, [(25,)], ["s0", "s1"])
     tables = await begin(places, move)
     await places.execute("", """update "a b"."Items" set "the key" = "the key" || 'x' where v < '3';

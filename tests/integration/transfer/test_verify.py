@@ -8,8 +8,9 @@ import pytest
 
 from shardproxy.tools.transfer.applying import Applier
 from shardproxy.tools.transfer.move import Move
+from shardproxy.tools.transfer.parts import Verified
 from shardproxy.tools.transfer.tables import MovedTable
-from shardproxy.tools.transfer.verifying import Verified, Verifier
+from shardproxy.tools.transfer.verifying import Verifier
 
 from .places import Places, into_shards
 from .test_follow import begin, follow, same
@@ -34,10 +35,10 @@ async def test_differences(places: Places, kind: str) -> None:
         insert into items select i, (i % 50)::text::{kind.partition(' ')[0]}, E'it''s \\\\ ' || i
         from generate_series(1, 2000) i""")
     move = into_shards(places, {("public", "items"): ("owner",)}, [(23 if kind == "int" else 25,)], ["s0", "s1"])
-    tables = dict(await begin(places, move))
+    tables = await begin(places, move)
     found = await compared(places, move, tables)
     assert (found.mismatches, found.rows) == (0, 2000)
-    rows = {shard: int((await places.value(f"shop/{shard}", "select min(id) from items"))) for shard in ("s0", "s1")}
+    rows = {shard: int(await places.value(f"shop/{shard}", "select min(id) from items")) for shard in ("s0", "s1")}
     await places.execute("shop/s0", f"delete from items where id = {rows['s0']}")
     await places.execute("shop/s1", f"update items set note = 'other' where id = {rows['s1']}")
     await places.execute("shop/s0", "insert into items values (5000, '1', 'stray')")

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardproxy import dialects
-from shardproxy.tools.transfer.chunks import NEVER, Chunk, ChunkMap, Snapshot, lsn_text, position_of, range_sql
+from shardproxy.tools.transfer.chunks import (
+    NEVER,
+    Chunk,
+    ChunkMap,
+    Snapshot,
+    lsn_text,
+    position_of,
+    range_sql,
+)
 from shardproxy.tools.transfer.tables import MovedTable
 
 READ = dialects.get("postgres").key_value

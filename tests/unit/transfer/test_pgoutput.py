@@ -64,13 +64,14 @@ def encode(found: Message) -> bytes:
         case Truncate(oids, cascade, restart):
             return b"T" + struct.pack(f"!iB{len(oids)}I", len(oids), cascade | restart << 1, *oids)
         case Custom(transactional, lsn, prefix, content):
-            return b"M" + struct.pack("!BQ", transactional, lsn) + name(prefix) + struct.pack("!i", len(content)) + content
+            head = b"M" + struct.pack("!BQ", transactional, lsn) + name(prefix)
+            return head + struct.pack("!i", len(content)) + content
 
 
 lsns = st.integers(0, (1 << 64) - 1)
 oids = st.integers(0, (1 << 32) - 1)
 times = st.integers(-(1 << 63), (1 << 63) - 1)
-names = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=10)
+names = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=10)
 cells: st.SearchStrategy[Cell] = st.one_of(st.none(), st.just(UNCHANGED), st.binary(max_size=30))
 rows: st.SearchStrategy[Row] = st.lists(cells, max_size=6).map(tuple)
 columns = st.lists(st.builds(Column, st.booleans(), names, oids, st.integers(-1, 1 << 30)), max_size=5).map(tuple)
