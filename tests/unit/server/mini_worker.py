@@ -98,6 +98,13 @@ class MiniWorker(TransactionOperations):
     async def resume(self, database: str | None) -> None:
         self.told.append(["resume", database])
 
+    async def hold_tables(self, database: str, transfer: str, tables: list[list[str]], seconds: float) -> bool:
+        self.told.append(["hold_tables", database, transfer])
+        return True
+
+    async def release_tables(self, database: str, transfer: str) -> None:
+        self.told.append(["release_tables", database, transfer])
+
     async def enable(self, database: str, enabled: bool) -> None:
         self.told.append(["enable", database, enabled])
 
