@@ -6,12 +6,12 @@ be done again after it stopped anywhere. A slot that exists is never made anew: 
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import asyncpg
-
-from shardproxy.dialects.changes import SlotLost
 
 from .chunks import TABLES, lsn_text, position_of
 from .move import Move, Place, Table
@@ -29,6 +29,9 @@ from .tables import (
 
 __all__ = ["Notes", "drop_all", "finish_tables", "load", "prepare"]
 
+DROP_S, DROP_PAUSE_S = 20.0, 0.1
+_DROP_SLOT = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1"
+_END_READER = "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1 and active"
 _MISSING = {
     "constraint": "select not exists (select from pg_constraint where conrelid = $1::text::regclass and conname = $2)",
     "foreign key": "select not exists (select from pg_constraint where conrelid = $1::text::regclass and conname = $2)",
@@ -196,20 +199,28 @@ async def drop_all(move: Move, links: Links, notes: Notes, *, targets_too: bool 
 async def drop_stream(move: Move, links: Links, notes: Notes, source: Place) -> None:
     """The slot and the publication at a source."""
     name = object_name(move, source)
-    stream = await changes_of().open((await links.primary(source.name)).target)
-    try:
-        await stream.drop_slot(name)
-    except SlotLost:
-        pass
-    finally:
-        stream.close()
-    await notes.forget_object(move.name, source.name, "slot", name)
     connection = await links.open(source.name)
     try:
+        await _drop_slot(connection, name)
+        await notes.forget_object(move.name, source.name, "slot", name)
         await connection.execute(f"drop publication if exists {ident(name)}")
     finally:
         connection.terminate()
     await notes.forget_object(move.name, source.name, "publication", name)
+
+
+async def _drop_slot(connection: Any, name: str) -> None:
+    """Whoever still reads it is a process of this transfer that is gone, or about to be."""
+    deadline = time.monotonic() + DROP_S
+    while True:
+        try:
+            await connection.execute(_DROP_SLOT, name)
+            return
+        except asyncpg.ObjectInUseError:
+            if time.monotonic() > deadline:
+                raise
+            await connection.execute(_END_READER, name)
+            await asyncio.sleep(DROP_PAUSE_S)
 
 
 async def _drop_at(move: Move, target: Any, notes: Notes, place: Place, tables_too: bool) -> None:
