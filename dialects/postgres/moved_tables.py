@@ -86,7 +86,7 @@ class _Texts:
         pairs = {names[key]: f"{quote(schema)}.{quote(key[1])}" for key, schema in into.items() if key in names}
         self._pairs = pairs
         longest = sorted(map(re.escape, pairs), key=len, reverse=True)
-        self._pattern = re.compile(rf"(?<= (?:ON|ES) )({'|'.join(longest)})(?=[ (])") if pairs else None
+        self._pattern = re.compile(rf"(?:(?<= ON )|(?<= REFERENCES ))({'|'.join(longest)})(?=[ (])") if pairs else None
 
     def placed(self, text: str) -> str:
         """Behind ON (of an index, a trigger) and REFERENCES; never in an expression."""

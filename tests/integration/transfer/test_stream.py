@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from shardproxy.dialects.changes import Begin, Commit, Insert, Relation, SlotLost
+from shardproxy.dialects.changes import Begin, Commit, Insert, Message, Relation, SlotLost
 from shardproxy.dialects.postgres.change_stream import ChangeStream
 from shardproxy.dialects.replication import LinkError, Target
 from shardproxy.tools.cluster import Cluster, Node
@@ -59,7 +59,7 @@ async def test_changes_and_feedback(places: Places, stream: ChangeStream) -> Non
     await stream.start(places.prefix, ["p"], 0)
     await places.execute("", "insert into t values (1, 'one')")
     await places.execute("", f"insert into t values (2, repeat('long', {1 << 20}))")
-    found = []
+    found: list[Message] = []
     while sum(isinstance(message, Commit) for message in found) < 2:
         found += await stream.read(5)
     kinds = [type(message) for message in found]
@@ -85,7 +85,7 @@ async def test_only_what_was_not_confirmed_comes_again(places: Places, stream: C
     position = await places.written("")
     await places.execute("", "insert into t values (2, 'two')")
     await stream.start(places.prefix, ["p"], position)
-    found = []
+    found: list[Message] = []
     while not any(isinstance(message, Commit) for message in found):
         found += await stream.read(5)
     assert [message.new for message in found if isinstance(message, Insert)] == [(b"2", b"two")]

@@ -40,7 +40,7 @@ def collector() -> Collector:
 
 
 def owner(row: Row) -> str:
-    return MOVE.target_of(TABLE.table, [None if cell is None else bytes(cell) for cell in row[1:2]  # type: ignore
+    return MOVE.target_of(TABLE.table, [None if cell is None else bytes(cell) for cell in row[1:2]
                                         if cell is not UNCHANGED]).name
 
 
