@@ -6,9 +6,12 @@ nothing; one whose outcome is there already is done. So two terminals that contr
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+import asyncpg
 
 from shardproxy.errors import ShardproxyError
 
@@ -24,6 +27,8 @@ __all__ = ["BLOCKED", "DONE", "FAILED", "MISMATCH", "REFUSED", "USAGE", "Verbs",
 DONE, FAILED, USAGE, REFUSED, BLOCKED, MISMATCH = range(6)
 """Exit codes."""
 
+END_ATTEMPTS, END_PAUSE_S = 40, 0.25
+"""Connections that were just closed still have their slots and origins for a moment."""
 MAX_AGE_S = 120.0
 """A switch compares again first if the last comparison is older."""
 
@@ -204,7 +209,14 @@ class Verbs:
         runner.note(ending={"verb": verb, "keep": bool(args.get("keep"))}, paused=False, error=None, remedy=None)
         await runner.flush(force=True)
         failpoint(f"before_{verb}")
-        await runner.end()
+        for attempt in range(END_ATTEMPTS):
+            try:
+                await runner.end()
+                break
+            except (asyncpg.ObjectInUseError, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                if attempt == END_ATTEMPTS - 1:     # the runner goes on with it
+                    raise
+                await asyncio.sleep(END_PAUSE_S)
         failpoint(f"after_{verb}")
         return DONE, f"{runner.name} is {runner.record.state}", {}
 
