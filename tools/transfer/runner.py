@@ -38,6 +38,7 @@ SAVE_S = 1.0
 VERIFY_EVERY_S = 60.0
 LOOK_EVERY_S = 5.0
 RETRY_S, RETRY_MAX_S = 1.0, 30.0
+STOPS, STOP_S = 20, 0.5
 RETRIES = 20
 """Lost connections in a row, after which a person must look at it."""
 
@@ -322,8 +323,10 @@ class Runner:
         """Until they are needed again."""
         streaming, self._streaming, self.streams = self._streaming, None, None
         if streaming is not None:
-            streaming.cancel()
-            await asyncio.gather(streaming, return_exceptions=True)
+            for _ in range(STOPS):      # a driver may make another error of a cancellation, which is tried again
+                streaming.cancel()
+                if (await asyncio.wait((streaming,), timeout=STOP_S))[0]:
+                    break
 
     # -- the record
 
