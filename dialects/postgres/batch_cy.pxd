@@ -48,6 +48,7 @@ cdef class Batching(Stream):
     cdef public int sharded
     cdef public object taker
     cdef public Gate gate
+    cdef public bint admitted
     cdef public long gate_epoch
     cdef public dict point_pools
     cdef public bint reads_elsewhere

@@ -119,6 +119,7 @@ class Batching(Stream):
         self.write_pool = None
         self.sharded = 0  # 1: the session decides where each batch goes; 2: it is in the middle of a pipeline
         self.taker = None  # called when bytes came while busy
+        self.admitted = False  # it may hold connections of several pools
         self.gate = None
         self.gate_epoch = -1
         self.point_pools = {}

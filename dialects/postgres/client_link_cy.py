@@ -413,7 +413,7 @@ class ClientLink(Passing):
             self.read_ns = server.started_ns
             self.read_primary = server.on_primary
         if server.status == IDLE_STATUS:
-            if self.session_mode or server.flags & SLOW or server.pins is not None or server.retiring:
+            if self.admitted or self.session_mode or server.flags & SLOW or server.pins is not None or server.retiring:
                 self.session.transaction_over(server)
             else:
                 self.unlink(server)

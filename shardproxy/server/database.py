@@ -16,6 +16,7 @@ from typing import Any
 from shardproxy.config.model import Config, Database
 from shardproxy.errors import ConfigError, ServerError
 from shardproxy.log import get_logger
+from shardproxy.pool.admission import Admission
 from shardproxy.pool.counters_cy import Counters
 from shardproxy.pool.pool_cy import Pool
 from shardproxy.router.gate_cy import Gate
@@ -64,6 +65,7 @@ class DatabaseRuntime:
         self.parent: DatabaseRuntime | None = None  # of a shard: the database that clients ask for
         self.sharding: Any = None  # the dialect's plans for what is sharded
         self.gate = Gate()
+        self.admissions: dict[str, Admission] = {}  # by user on the servers
         self.holds = Holds(self)
         self.unexplained: list[Any] = []  # sessions whose statement waits for the facts of a database just met
         self.enabled = True
@@ -94,6 +96,13 @@ class DatabaseRuntime:
             if not hasattr(self, "tls"):
                 raise
             _log.error("TLS settings were not reloaded", database=self.name, error=str(error))
+    def admission(self, user: str) -> Admission:
+        """Who of a user's sessions may hold connections of several pools."""
+        limit = max(1, self.config.pool_for(self.entry, user).size // max(1, self.config.listen.workers))
+        found = self.admissions.setdefault(user, Admission(limit))
+        found.limit = limit
+        return found
+
     # -- topology ----------------------------------------------------------------------------------------------
 
     @property

@@ -15,6 +15,7 @@ import asyncio
 import time
 from typing import Any
 
+from shardproxy.dialects.postgres import wire
 from shardproxy.dialects.postgres.session import PgSession
 from shardproxy.log import get_logger
 from shardproxy.router import flags as f
@@ -97,6 +98,7 @@ class ShardedSession(PgSession):
         outside = link.server is None or link.server.status == OUTSIDE
         if tx.begin and outside:
             tx.ended()
+            self._outside()
         if self._stops(outside):
             return RELAY                # as far as ``target`` or ``may_stay``
         if not (tx.legs or self.runner.open or link.batch_flushed or self.runner.portals):
@@ -104,7 +106,7 @@ class ShardedSession(PgSession):
             if self.in_doubt and not link.in_block and ("" if place is COORDINATOR_ONLY else place) in self.in_doubt:
                 self.start(self.runner.run(batch))      # which refuses it
                 return TAKEN
-            if place is COORDINATOR_ONLY:
+            if place is COORDINATOR_ONLY and self._may_begin():
                 self._note_block(batch)
                 return RELAY
             if place and not link.in_block:
@@ -195,7 +197,45 @@ class ShardedSession(PgSession):
         """Carry something out while the link is busy."""
         self.link.requested_ns = time.monotonic_ns()
         self.link.busy = True
-        self.task = self.database.worker.task(self._guarded(work))
+        self.task = self.database.worker.task(self._guarded(self._inside(work)))
+
+    # -- who may hold several connections
+
+    def _may_begin(self) -> bool:
+        """Whether the batch in hand may run at the coordinator now: a block may come to hold several connections."""
+        link = self.link
+        if not link.batch_flags & f.BEGIN or link.admitted or link.in_block:
+            return True
+        link.admitted = self.database.admission(self.server_user).take()
+        return bool(link.admitted)
+
+    async def _inside(self, work: Any) -> None:
+        """Carry out, when there is room for one more session that may hold several connections."""
+        link = self.link
+        if not link.admitted and link.server is None:
+            patience = self.database.config.pool_for(self.database.entry, self.server_user).query_wait_timeout
+            try:
+                link.admitted = await self.database.admission(self.server_user).wait(patience or None)
+            except BaseException:
+                work.close()
+                raise
+            if not link.admitted:
+                work.close()
+                raise PgError.of("53300", "no server connections became free within query_wait_timeout",
+                                 hint="Raise pool.size, or look at SHOW POOLS and SHOW TRANSACTIONS.")
+        await work
+
+    def _outside(self) -> None:
+        """It holds no connections any more, or only one."""
+        if self.link.admitted and not (self.tx.begin or self.tx.legs or self.runner.open):
+            self.link.admitted = False
+            self.database.admission(self.server_user).give()
+
+    def transaction_over(self, server: Any) -> None:
+        """The transaction on the client's own connection is over."""
+        self.tx.ended()
+        self._outside()
+        super().transaction_over(server)
 
     async def _guarded(self, work: Any) -> None:
         link = self.link
@@ -208,6 +248,12 @@ class ShardedSession(PgSession):
                 raise
             self.leave()
             return
+        except PgError as error:        # it never began
+            self.refuse(error)
+            link.write(error.message())
+            self.runner.failed = self.runner.open = bool(link.batch_flushed)
+            if not link.batch_flushed:
+                link.write(wire.ready())
         except Exception as error:
             _log.exception("a statement over several servers failed", connection=link.id)
             self.task = None
@@ -232,6 +278,7 @@ class ShardedSession(PgSession):
         elif server is not None and server.status == OUTSIDE and not self.runner.open:
             server.mode = 1
             link.cycle_over()
+        self._outside()
         link.resume()
 
     def begin_write(self, server: Any, slots: tuple[int, ...]) -> None:
@@ -271,7 +318,9 @@ class ShardedSession(PgSession):
         if self.task is not None:
             self.task.cancel()
             return
-        self.tx.abandon()
+        self.tx.ended()
+        self.runner.open = False
+        self._outside()
         self.database.holds.waiting.discard(self)
         for shard in self.database.shards.values():
             shard.held.discard(self)
