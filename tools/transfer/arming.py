@@ -18,7 +18,7 @@ __all__ = ["arm", "disarm"]
 
 _POSITION = """
 insert into shardproxy.transfer_positions (transfer, source, lsn) values ($1, $2, $3::text::pg_lsn)
-    on conflict do nothing
+    on conflict (transfer, source) do update set lsn = greatest(transfer_positions.lsn, excluded.lsn)
 """
 _COPIED = """
 insert into shardproxy.transfer_chunks (transfer, source, table_name, low, high, lsn, snapshot, done_at, rows)
