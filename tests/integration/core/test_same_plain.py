@@ -27,7 +27,7 @@ CASES: dict[str, list[Step]] = {
     "another text between": [one(READ, "1"), one(WRITE, "11", "x"), one(READ, "11"), one(WRITE, "12", "y")],
     "bound once more": [one(READ, "1"), B("", "", "2") + RUN, one(READ, "3"), B("", "", "4") + E() + S],
     "an error in Bind": [one(READ, "1"), one(READ, "x"), B("", "", "2") + RUN, one(READ, "3")],
-    "an error in Execute": [one(P("", "select 1 / $1::int"), v) for v in "1011"] + [B("", "", "1") + RUN],
+    "an error in Execute": [*(one(P("", "select 1 / $1::int"), v) for v in "1011"), B("", "", "1") + RUN],
     "an error in Parse": [one(BAD, "1"), one(BAD, "2"), B("", "", "2") + RUN, one(READ, "1"), one(BAD, "3")],
     "an unnamed statement that is gone": [one(READ, "1"), Q("select 1"), B("", "", "1") + RUN, one(READ, "2")],
     "closed": [one(READ, "1"), C("S", "") + S, B("", "", "1") + RUN, one(READ, "2")],
