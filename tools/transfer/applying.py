@@ -71,6 +71,7 @@ class Applier:
         self.position = self.applied = self.transactions = 0
         self.failure = ""
         self.paused = False
+        self.quiet = True
         self._on_failure = on_failure
         self._changes = changes_of()
         self._written = 0
@@ -95,6 +96,12 @@ class Applier:
     def stop(self) -> None:
         """``run`` returns at the end of the transaction that is being applied."""
         self._stopped = True
+
+    async def hold(self) -> None:
+        """Return when nothing is open at the targets any more; nothing is applied until ``paused`` is taken back."""
+        self.paused = True
+        while not self.quiet:
+            await asyncio.sleep(REACH_S)
 
     async def reach(self, position: int) -> None:
         """While it runs: return as soon as the targets have all that was committed before ``position``."""
@@ -122,6 +129,7 @@ class Applier:
                 if self._on_failure is not None:
                     await self._on_failure(self.failure)
             finally:
+                self.quiet = True
                 await self._close()
             pause = RETRY_S[0] if self.position > before else min(pause * 2, RETRY_S[1])
             await asyncio.sleep(pause)
@@ -165,10 +173,10 @@ class Applier:
         return Side(position_of(row["lsn"]), maps, set(row["skipped"]))
 
     async def _close(self) -> None:
-        if self._flushing is not None:
-            self._flushing.cancel()
-            await asyncio.gather(self._flushing, return_exceptions=True)
-            self._flushing = None
+        """Connections first, and at once: whoever is cancelled here a second time must not leave one behind."""
+        flushing, self._flushing = self._flushing, None
+        if flushing is not None:
+            flushing.cancel()
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -178,6 +186,8 @@ class Applier:
         if self._reading is not None:
             self._reading.terminate()
             self._reading = None
+        if flushing is not None:
+            await asyncio.gather(flushing, return_exceptions=True)
 
     async def _follow(self, until: int | None) -> None:
         stream, collector = self._stream, self._collector
@@ -187,8 +197,10 @@ class Applier:
         while not (self._stopped and not collector.lsn):
             if self.paused and not collector.lsn:
                 await self._flush()
+                self.quiet = True
                 await asyncio.sleep(ASK_S)
                 continue
+            self.quiet = False
             aim = until if until is not None else self._aim if self._aim > self.position else None
             messages = await stream.read(ASK_S if aim is None else REACH_S)
             for message in messages:

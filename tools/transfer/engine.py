@@ -55,6 +55,20 @@ class AllStreams:
         for applier, position in zip(self.appliers, wanted, strict=True):
             await applier.reach(position)
 
+    def stop(self) -> None:
+        """``run`` ends at the end of what is being applied."""
+        for applier in self.appliers:
+            applier.stop()
+
+    async def hold(self) -> None:
+        """Return when none has anything open at a target; nothing is applied until ``go_on``."""
+        await asyncio.gather(*(applier.hold() for applier in self.appliers))
+
+    def go_on(self) -> None:
+        """After ``hold``."""
+        for applier in self.appliers:
+            applier.paused = False
+
     def lag_bytes(self) -> int:
         """Of the slowest one."""
         return max((applier.lag_bytes for applier in self.appliers), default=0)
@@ -109,8 +123,14 @@ class Plane:
             self._move, source, self._links, tables[source.name], parallel=throttle.parallel, throttle=rate,
             progress=partial(tell, source.name)).run() for source in self._move.streams())
 
-    async def finish(self) -> None:
-        for warning in await finish_tables(self._move, self._links, await self.tables(False)):
+    async def finish(self, streams: Streams) -> None:
+        tables = await self.tables(False)
+        try:
+            await streams.hold()        # a foreign key locks two tables, of which a stream may have one
+            warnings = await finish_tables(self._move, self._links, tables)
+        finally:
+            streams.go_on()
+        for warning in warnings:
             self._context.log("finish", warning=warning)
             await self._journal.log(self._move.name, "warning", text=warning)
 

@@ -103,6 +103,15 @@ class Streams(Protocol):
     async def caught_up(self) -> None:
         """Return as soon as everything committed before this call was applied."""
 
+    def stop(self) -> None:
+        """``run`` ends soon, at the end of what is being applied."""
+
+    async def hold(self) -> None:
+        """Return when nothing is open at any target; nothing is applied until ``go_on``."""
+
+    def go_on(self) -> None:
+        """After ``hold``."""
+
     def lag_bytes(self) -> int:
         """How far the slowest one is behind."""
 
@@ -119,8 +128,8 @@ class Data(Protocol):
     async def copy(self, progress: Callable[[Copied], None]) -> None:
         """All chunks that are not copied yet."""
 
-    async def finish(self) -> None:
-        """Secondary indexes and foreign keys of the targets, statistics."""
+    async def finish(self, streams: Streams) -> None:
+        """Secondary indexes and foreign keys of the targets, statistics; the streams stand still meanwhile."""
 
     async def streams(self, backwards: bool = False) -> Streams:
         """The streams from the sources, or, after a switch, back to them."""

@@ -7,6 +7,7 @@ be done again after it stopped anywhere. A slot that exists is never made anew: 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -29,9 +30,12 @@ from .tables import (
 
 __all__ = ["Notes", "drop_all", "finish_tables", "load", "prepare"]
 
-DROP_S, DROP_PAUSE_S = 20.0, 0.1
+DROP_S, POLITE_S, DROP_PAUSE_S = 20.0, 1.0, 0.1
 _DROP_SLOT = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1"
 _END_READER = "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1 and active"
+_DROP_ORIGIN = "select pg_replication_origin_drop(roname) from pg_replication_origin where roname = $1"
+_END_WRITER = ("select pg_terminate_backend(pid) from pg_stat_activity "
+               "where pid = $1 and application_name = 'shardproxy transfer'")
 _MISSING = {
     "constraint": "select not exists (select from pg_constraint where conrelid = $1::text::regclass and conname = $2)",
     "foreign key": "select not exists (select from pg_constraint where conrelid = $1::text::regclass and conname = $2)",
@@ -223,14 +227,29 @@ async def _drop_slot(connection: Any, name: str) -> None:
             await asyncio.sleep(DROP_PAUSE_S)
 
 
+async def _drop_origin(connection: Any, name: str) -> None:
+    """A session that was closed has it until its server process sees that; only the error says which one it is."""
+    deadline = time.monotonic() + DROP_S
+    while True:
+        try:
+            await connection.execute(_DROP_ORIGIN, name)
+            return
+        except asyncpg.ObjectInUseError as error:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(DROP_PAUSE_S)
+            pids = re.findall(r"\d+", str(error))
+            if pids and time.monotonic() > deadline - DROP_S + POLITE_S:
+                await connection.execute(_END_WRITER, int(pids[-1]))
+
+
 async def _drop_at(move: Move, target: Any, notes: Notes, place: Place, tables_too: bool) -> None:
     made = [one for one in await notes.objects(move.name) if (one.place, one.kind) == (place.name, "table")]
     for one in made if tables_too else ():
         await target.execute(f"drop table if exists {one.object} cascade")
         await notes.forget_object(move.name, place.name, "table", one.object)
     for source in move.streams():
-        await target.execute("select pg_replication_origin_drop(roname) from pg_replication_origin "
-                             "where roname = $1", origin_name(move, source, place))
+        await _drop_origin(target, origin_name(move, source, place))
         await notes.forget_object(move.name, place.name, "origin", origin_name(move, source, place))
     for table in ("transfer_chunks", "transfer_positions"):
         if await target.fetchval("select to_regclass($1) is not null", f"shardproxy.{table}"):

@@ -38,7 +38,7 @@ SAVE_S = 1.0
 VERIFY_EVERY_S = 60.0
 LOOK_EVERY_S = 5.0
 RETRY_S, RETRY_MAX_S = 1.0, 30.0
-STOPS, STOP_S = 20, 0.5
+GRACE_S, STOPS, STOP_S = 2.0, 20, 0.5
 RETRIES = 20
 """Lost connections in a row, after which a person must look at it."""
 
@@ -225,7 +225,7 @@ class Runner:
     async def _catch_up(self) -> None:
         """Indexes and foreign keys hold only when every stream is beyond the last chunk."""
         await self._interruptible((await self.running()).caught_up())
-        await self._interruptible(self.data.finish())
+        await self._interruptible(self.data.finish(await self.running()))
         known, now = self.record.body["fingerprint"], await self.fingerprints()
         await self.to("REPLICATING", fingerprint=now | {place: known[place] for place in self._sources()})
 
@@ -321,8 +321,11 @@ class Runner:
 
     async def stop_streams(self) -> None:
         """Until they are needed again."""
-        streaming, self._streaming, self.streams = self._streaming, None, None
-        if streaming is not None:
+        streams, streaming = self.streams, self._streaming
+        self._streaming = self.streams = None
+        if streams is not None and streaming is not None:
+            streams.stop()
+            await asyncio.wait((streaming,), timeout=GRACE_S)
             for _ in range(STOPS):      # a driver may make another error of a cancellation, which is tried again
                 streaming.cancel()
                 if (await asyncio.wait((streaming,), timeout=STOP_S))[0]:
