@@ -4,17 +4,19 @@ table as the layout has it.
 Invariants:
 * A table that has rows on the coordinator is not touched: it is ``pending``, unsharded until it is moved.
 * A shell is only made of a table that all shards define alike; a table whose shards differ is ``refused``.
+* What a transfer has under way is left alone: its tables are at two places for a while, and not alike.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
 
 from shardproxy.dialects.base import Adopted
-from shardproxy.topology.layout import TableLayout
+from shardproxy.topology.layout import Layout, TableLayout
 
 from .definition import Definition, read_definition
 from .shells import close_sql, quote
@@ -23,6 +25,14 @@ __all__ = ["adopt"]
 
 Key = tuple[str, str]
 
+_JOURNAL = "select to_regclass('shardproxy.transfers') is not null"
+_MOVING = """
+    select t.body #> '{move,tables}' as tables, t.body #> '{move,references}' as copied,
+           t.body #> '{move,before}' as before,
+           case t.state when 'CUTOVER' then t.body ->> 'before_cutover' else t.state end
+               in ('SWITCHED', 'REVERSED') as was_switched
+      from shardproxy.transfers t
+     where t.state not in ('CANCELLED', 'DONE') and (t.body ->> 'started')::boolean"""
 _SEQUENCE = """
     select data_type::text as type, start_value, min_value, max_value, increment_by, cycle, cache_size, last_value
     from pg_sequences where format('%I.%I', schemaname, sequencename) = $1"""
@@ -32,8 +42,12 @@ async def adopt(coordinator: Any, shards: Mapping[str, Any], tables: Sequence[Ta
     """Look at these tables on the coordinator and on the shards (asyncpg connections by place) and make shells."""
     found = Adopted()
     made: list[Definition] = []
+    moving = await _moving(coordinator)
     for table in tables:
         key = (table.schema, table.name)
+        if key in moving:
+            await _leave(coordinator, table, moving[key], found)
+            continue
         places = {place: connection for place, connection in shards.items()
                   if place.startswith(f"{table.keyspace}/")}
         try:
@@ -47,6 +61,25 @@ async def adopt(coordinator: Any, shards: Mapping[str, Any], tables: Sequence[Ta
     for definition in made:
         await _refer(coordinator, definition, found)
     return found
+
+
+async def _moving(coordinator: Any) -> dict[Key, bool]:
+    """Tables of transfers that were started and have not ended; True: copies that the shards do not have whole yet."""
+    found: dict[Key, bool] = {}
+    for row in await coordinator.fetch(_MOVING) if await coordinator.fetchval(_JOURNAL) else ():
+        before = Layout.from_json(json.loads(row["before"]))
+        found |= {(schema, name): not row["was_switched"] and before.table(schema, name) is None
+                  for schema, name in json.loads(row["copied"])}
+        found |= dict.fromkeys(((schema, name) for schema, name in json.loads(row["tables"])), False)
+    return found
+
+
+async def _leave(coordinator: Any, table: TableLayout, partial: bool, found: Adopted) -> None:
+    """A table in transfer. Until the cutover puts a shell in its place, the coordinator has its rows."""
+    key = (table.schema, table.name)
+    here = None if table.reference else await _read(coordinator, key)
+    if partial or (here is not None and not here.shell):
+        found.pending[key] = "it has rows on the coordinator"
 
 
 async def _adopt(coordinator: Any, places: Mapping[str, Any], table: TableLayout, found: Adopted) -> Definition | None:

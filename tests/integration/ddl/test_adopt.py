@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,7 +17,7 @@ from shardproxy.dialects.postgres.sharded.adopt import adopt
 from shardproxy.dialects.postgres.sharded.bootstrap import prepare_place
 from shardproxy.dialects.postgres.sharded.definition import read_definition
 from shardproxy.tools.cluster import Node
-from shardproxy.topology.layout import TableLayout
+from shardproxy.topology.layout import Layout, TableLayout
 
 SCHEMA = """
 create schema "Sales";
@@ -114,6 +115,22 @@ async def test_shards_that_differ_are_named(places: Places, other: str, why: str
     found = await places.adopt(ORDERS)
     assert why in found.refused["public", "orders"] and "shop/s1" in found.refused["public", "orders"]
     assert await places.coordinator.fetchval("select to_regclass('orders')") is None
+
+
+async def test_tables_in_transfer_are_left_alone(places: Places) -> None:
+    await places.everywhere("create table orders(customer bigint); create table lands(id int)")
+    await places.coordinator.execute("create table orders(customer bigint, x int); create table lands(id int)")
+    move = {"tables": [["public", "orders"]], "references": [["public", "lands"]],
+            "before": Layout(1, "main", {}).to_json()}
+    lands = TableLayout("public", "lands", "shop", (), True)
+    await places.coordinator.execute("create table shardproxy.transfers (state text, body jsonb)")
+    await places.coordinator.execute("insert into shardproxy.transfers values ('COPYING', $1)",
+                                     json.dumps({"move": move, "started": True}))
+    found = await places.adopt(ORDERS, lands)
+    assert set(found.pending) == {("public", "orders"), ("public", "lands")} and not found.made and not found.refused
+    await places.coordinator.execute("update shardproxy.transfers set state = 'CANCELLED'")
+    found = await places.adopt(ORDERS, lands)
+    assert set(found.refused) == {("public", "orders")} and not found.pending
 
 
 async def test_a_type_that_the_coordinator_lacks_is_told(places: Places) -> None:
