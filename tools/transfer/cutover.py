@@ -95,23 +95,23 @@ class Cutover:
         """Who would stand in the way of a fence now. Tells the proxies of the transfer, if they do not know yet."""
         move = self._move(False)
         async with self._context.servers.connected(COORDINATOR) as connection:
-            await Fleet(connection, self._name).announce(move.tables)
+            await Fleet(connection, self._name).announce(_all_of(move))
         return await self._blockers(move)
 
     async def _blockers(self, move: Move) -> list[Blocker]:
         async def ask(place: str) -> list[Blocker]:
             async with self._context.servers.connected(place) as connection:
-                return await fences.blocked_by(connection, place, _tables_at(move, place),
+                return await fences.blocked_by(connection, place, _fenced(move, place),
                                                readers=place == COORDINATOR or move.is_between)
 
-        found = await asyncio.gather(*(ask(place.name) for place in move.sources))
+        found = await asyncio.gather(*(ask(place.name) for place in move.streams()))
         return [blocker for one in found for blocker in one]
 
     def fence_sql(self) -> list[tuple[str, str]]:
         """For ``plan``: (place, SQL)."""
         move = self._move(False)
-        return [(place.name, ";\n".join([lock_sql(_tables_at(move, place.name)),
-                                         *fence_sql(_tables_at(move, place.name))]) + ";") for place in move.sources]
+        return [(place.name, ";\n".join([lock_sql(_fenced(move, place.name)),
+                                         *fence_sql(_fenced(move, place.name))]) + ";") for place in move.streams()]
 
     # -- the cutover
 
@@ -129,6 +129,7 @@ class Cutover:
                 try:
                     await self._until_commit(connection, fleet, move, body, ready, streams, watch, max_hold)
                 except BaseException as error:
+                    streams.go_on()
                     if not await asyncio.shield(self._undone(connection)):
                         self._context.log("cutover committed, although it was interrupted", error=str(error))
                     elif isinstance(error, FenceError | TimeoutError | asyncpg.LockNotAvailableError):
@@ -143,13 +144,13 @@ class Cutover:
         return Switched(watch.ms)
 
     async def _preflight(self, connection: Any, fleet: Fleet, move: Move) -> None:
-        await fleet.announce(move.tables)
+        await fleet.announce(_all_of(move))
         await fleet.all_know(KNOW_S)
-        for place in move.sources:
+        for place in move.streams():
             async with self._context.servers.connected(place.name) as there:
                 await fences.make_fence_function(there)
                 await self._free(there, move, place.name)
-                if not await fences.trial(there, _tables_at(move, place.name)):
+                if not await fences.trial(there, _fenced(move, place.name)):
                     raise NotNow(f"the tables at {place} are in use", tuple(await self._blockers(move)))
         deadline = time.monotonic() + BLOCKED_S
         while found := [one for one in await self._blockers(move) if not one.what.startswith("vacuum")]:
@@ -174,18 +175,19 @@ class Cutover:
         epoch, stored = await self._store.load()
         if stored is None:
             raise NotNow("no layout is stored: start a proxy first")
-        return {"fences": [[place.name, await self._leaves(place.name, move)] for place in move.sources],
-                "unfence": [[name, await self._leaves(name, move)] for name in sorted(after)],
+        copied = [[COORDINATOR, await self._leaves(COORDINATOR, move.references)]] if move.references else []
+        return {"fences": [*copied, *[[one.name, await self._leaves(one.name, move.tables)] for one in move.sources]],
+                "unfence": [*copied, *[[name, await self._leaves(name, move.tables)] for name in sorted(after)]],
                 "exchanges": exchanges, "epoch": epoch,
-                "switch": Switch.between(move.after, move.tables, sorted(spaces)).to_json()}
+                "switch": Switch.between(move.after, _all_of(move), sorted(spaces)).to_json()}
 
-    async def _leaves(self, place: str, move: Move) -> list[list[str]]:
+    async def _leaves(self, place: str, tables: Sequence[Table]) -> list[list[str]]:
         async with self._context.servers.connected(place) as there:
-            return [list(table) for table in await leaves(there, move.tables)]
+            return [list(table) for table in await leaves(there, tables)]
 
     async def _intent(self, connection: Any, move: Move, body: dict[str, Any], seconds: float) -> None:
         """c1."""
-        tables = json.dumps([list(table) for table in move.tables])
+        tables = json.dumps([list(table) for table in _all_of(move)])
         if await connection.fetchval(_INTENT, self._name, tables, json.dumps(body), seconds) is None:
             raise NotNow("another cutover of this database is under way")
 
@@ -200,10 +202,12 @@ class Cutover:
         async with asyncio.timeout(left()):
             await fleet.all_hold(left())
             watch.passed("c2")
-            drained = await _all(fences.fence(ready.at[place.name], place.name, _tables_at(move, place.name), left())
-                                 for place in move.sources)
+            drained = await _all(fences.fence(ready.at[place.name], place.name, _fenced(move, place.name), left())
+                                 for place in move.streams())
             watch.passed("c3")
             await self._caught_up(drained, streams)
+            if move.references:         # from the commit on clients write them at the targets, too: streams must not
+                await streams.hold()
             watch.passed("c5")
             await self._alike(move, ready)
             watch.passed("c6")
@@ -221,9 +225,10 @@ class Cutover:
 
     async def _alike(self, move: Move, ready: _Ready) -> None:
         """DDL that came past the proxies."""
-        for schema, name in move.tables:
+        for schema, name in _all_of(move):
+            into = move.into if (schema, name) in move.tables else ""
             wanted = [(place.name, f'"{schema}"."{name}"') for place in move.sources_of((schema, name))]
-            wanted += [(place.name, f'"{move.into or schema}"."{name}"') for place in move.targets_of((schema, name))]
+            wanted += [(place.name, f'"{into or schema}"."{name}"') for place in move.targets_of((schema, name))]
             shapes = {place: str(await ready.at[place].fetchval(_SHAPE, full)) for place, full in wanted}
             if len(set(shapes.values())) > 1:
                 raise Mismatch(f"table {schema}.{name} is defined differently at {', '.join(map(repr, shapes))}")
@@ -290,7 +295,7 @@ class Cutover:
 
     def _is(self, switch: Any, backwards: bool) -> bool:
         move = self._move(backwards)
-        return bool(Switch.between(move.after, move.tables, list(switch["keyspaces"])).to_json() == switch)
+        return bool(Switch.between(move.after, _all_of(move), list(switch["keyspaces"])).to_json() == switch)
 
     async def undo(self) -> None:
         """Take back what an unfinished cutover left: fences, holds."""
@@ -301,9 +306,9 @@ class Cutover:
     async def release(self) -> None:
         """Fences and the row are dropped: at the end."""
         move = self._context.move
-        for place in {one.name for one in (*move.sources, *move.targets)}:
+        for place in {one.name for one in (*move.streams(), *move.targets)}:
             async with self._context.servers.connected(place) as there:
-                for schema, name in await leaves(there, [*move.tables, *((OLD, table) for _, table in move.tables)]):
+                for schema, name in await leaves(there, [*_all_of(move), *((OLD, table) for _, table in move.tables)]):
                     await there.execute(drop_fence_sql(schema, name))
         async with self._context.servers.connected(COORDINATOR) as connection:
             await connection.execute("delete from shardproxy.holds where transfer = $1 and phase in "
@@ -316,6 +321,15 @@ class Cutover:
 
 def _tables_at(move: Move, place: str) -> list[Table]:
     return [table for table in move.tables if place in move.homes(move.before, table)]
+
+
+def _all_of(move: Move) -> tuple[Table, ...]:
+    return (*move.tables, *move.references)
+
+
+def _fenced(move: Move, place: str) -> list[Table]:
+    """The coordinator's copy is the one that reference tables are read from."""
+    return [*_tables_at(move, place), *(move.references if place == COORDINATOR else ())]
 
 
 async def _patiently(work: Callable[[], Awaitable[None]], deadline: float) -> None:

@@ -45,6 +45,15 @@ class Copy:
     async def run(self) -> None:
         """Nothing runs."""
 
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    async def hold(self) -> None:
+        """Nothing runs."""
+
+    def go_on(self) -> None:
+        """Nothing was stopped."""
+
     def failure(self) -> str:
         """Nothing fails."""
         return ""
