@@ -152,6 +152,12 @@ class Passing(Batching):
         if text_end < 0:
             self.session.violation(PARSE, end - pos)
             return 0
+        if zero > pos + 5 and server.awaiting > 0 and not server.open_cycle and self.statements is not None:
+            name = cut(data, pos + 5, zero)
+            if name in self.statements:
+                for entry in server.pending:
+                    if entry[3] == name:
+                        return 0  # taken, or free because of an error: the server has not said yet
         first: cython.Py_ssize_t = self.next_route
         route: Route = self.next_known(data, zero + 1, text_end)
         body = cut(data, zero + 1, end)

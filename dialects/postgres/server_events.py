@@ -119,16 +119,26 @@ class ServerEvents:
         link.write(wire.message(b"E", text))
         return False
 
-    def not_done(self, server: Any, entry: tuple[int, bool, Any, bytes | None]) -> None:
-        """A Parse or Close that an error skipped."""
-        _, _, statement, name = entry
+    def not_done(self, server: Any, unnamed: bool) -> None:
+        """An error skipped the Parses and Closes that are left of a cycle; ``unnamed``: some before ``pending``, too.
+
+        A name that the client has prepared again since, in a later cycle, stays: the later one counts.
+        """
+        skipped = [(0, False, None, b"")] if unnamed else []
+        while server.pending and server.pending[0][0] <= server.cycle_done:
+            skipped.append(server.pending.popleft())
+        again = {name for _, _, what, name in server.pending if not isinstance(what, Prepared)}
+        for _, _, statement, name in skipped:
+            self._not_done(server, statement, name, name in again)
+
+    def _not_done(self, server: Any, statement: Any, name: bytes | None, again: bool) -> None:
         if isinstance(statement, Statement):
             server.prepared.pop(statement, None)
         if name == UNNAMED:
             server.unnamed_serial = -1
             return
         link = server.owner
-        if link is None or name is None:
+        if link is None or name is None or again:
             return
         if name == b"":
             server.unnamed_serial = 0

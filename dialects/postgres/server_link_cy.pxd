@@ -24,7 +24,6 @@ cdef int NEGOTIATE
 cdef int IN_TRANSACTION
 cdef int OUTSIDE
 cdef Py_ssize_t SMALL
-cdef tuple UNNAMED_PARSE
 cdef int PEEK_WAIT
 cdef int PEEK_GO
 cdef int PEEK_ERROR

@@ -60,7 +60,6 @@ SHARED = NAME_PREFIX
 SHELL = b"shardproxy_shell"
 NO_ROWS = b"is sharded and has no rows"
 SMALL = 8192
-UNNAMED_PARSE = (0, False, None, b"")
 PEEK_WAIT = 0
 PEEK_GO = 1
 PEEK_ERROR = 2
@@ -261,12 +260,11 @@ class ServerLink(Link):
             self.open_cycle = False
         if self.mixed:
             self.mixed.discard(self.cycle_done)
-        if self.parses > 0 and self.parses_cycle <= self.cycle_done:
+        unnamed: cython.bint = self.parses > 0 and self.parses_cycle <= self.cycle_done
+        if unnamed:
             self.parses = 0
-            self.events.not_done(self, UNNAMED_PARSE)
-        while len(self.pending) > 0 and self.pending[0][0] <= self.cycle_done:
-            entry = self.pending.popleft()
-            self.events.not_done(self, entry)
+        if unnamed or (len(self.pending) > 0 and self.pending[0][0] <= self.cycle_done):
+            self.events.not_done(self, unnamed)
         if status == OUTSIDE:
             self.counters.xact_count += 1
             if self.write_slots:

@@ -62,6 +62,25 @@ CASES: dict[str, list[Step]] = {
         P("c", "select 'c2'") + S,
         B("", "c") + E() + S,
     ],
+    "parse error, and the name at once for another": [
+        P("a", "selec") + USE + ONE + USE,
+        USE,
+        P("a", "select 'taken'") + S + P("a", "selec") + S + USE,
+    ],
+    "closed after a parse error, and the same again at once": [
+        P("a", "select * from t2")
+        + S
+        + C("S", "a")
+        + Q("create table t2 ()")
+        + P("a", "select * from t2")
+        + S,
+        USE,
+    ],
+    "unnamed after one that fails, at once": [
+        P("", "selec") + S + P("", "select 'one'") + S,
+        B() + E() + S,
+        D("S") + S,
+    ],
     "describe first": [
         P("a", "select a, b from t where a = $1 and b like $2") + D("S", "a") + S,
         B("", "a", "3", "row%") + D("P") + E() + S,
