@@ -17,7 +17,7 @@ __all__ = ["drop_made", "drop_old", "make_everywhere"]
 async def make_everywhere(context: Context) -> None:
     """Every shard of a keyspace has its tables, if only empty ones: it can be asked, and given slots, at any time."""
     move = context.move
-    for table in move.tables:
+    for table in (*move.tables, *move.references):
         found = move.after.table(*table)
         if found is None:
             continue

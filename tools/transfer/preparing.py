@@ -33,6 +33,7 @@ __all__ = ["Notes", "drop_all", "finish_tables", "load", "prepare"]
 DROP_S, POLITE_S, DROP_PAUSE_S = 20.0, 1.0, 0.1
 _DROP_SLOT = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1"
 _END_READER = "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1 and active"
+_BEGUN = "select exists (select from shardproxy.transfer_positions where transfer = $1 and source = $2)"
 _DROP_ORIGIN = "select pg_replication_origin_drop(roname) from pg_replication_origin where roname = $1"
 _END_WRITER = ("select pg_terminate_backend(pid) from pg_stat_activity "
                "where pid = $1 and application_name = 'shardproxy transfer'")
@@ -134,6 +135,8 @@ async def _make_tables(move: Move, links: Links, notes: Notes, source: Place, pl
     try:
         for table in tables:
             if await target.fetchval("select to_regclass($1) is not null", table.target_name):
+                if table.table in move.references and not await target.fetchval(_BEGUN, label(move), source.name):
+                    await target.execute(f"delete from {table.target_name}")    # of a shard that was in use once
                 continue
             made = await changes_of().table_sql(connection, table.table, elsewhere(move, table))
             if made is None:

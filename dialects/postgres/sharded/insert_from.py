@@ -129,8 +129,9 @@ def _portions(batch: list[Row]) -> list[list[tuple[str, bytes]]]:
 
 
 def statement_places(statement: Statement, keyspace: str) -> list[str]:
-    """The coordinator and all shards of a keyspace: where reference tables are."""
-    return ["", *statement.layout.keyspaces[keyspace].places()]
+    """The coordinator and all shards of a keyspace that have slots: where reference tables have their rows."""
+    space = statement.layout.keyspaces[keyspace]
+    return ["", *(space.places()[index] for index in space.used())]
 
 
 def differing(place: str) -> PgError:
