@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +33,8 @@ __all__ = ["PgSession"]
 
 ADOPT_ATTEMPTS = 3
 OUTSIDE = ord("I")
+DEALLOCATES = re.compile(rb"deallocate|discard", re.IGNORECASE)
+"""In a text that is not scanned and does not say so, only a function could do it: see ``ClientStatements.compare``."""
 
 
 class PgSession:
@@ -284,7 +287,8 @@ class PgSession:
             self._note(route, body)
             self._custom.add(names_in_values(values))
         if flags & f.DEALLOCATE_ALL:
-            self.statements.forget_all(server)
+            if DEALLOCATES.search(body):
+                self.statements.forget_all(server)
         elif flags & f.PREPARED_SQL:
             self.statements.show(route, server, simple=False)
             if name in server.own_names:  # no shared name is to be seen in pg_prepared_statements
@@ -402,7 +406,7 @@ class PgSession:
             self._note(route, sql)
         if flags & (f.PROXY_SET | f.PROXY_SHOW):
             return own_setting(self.database.consistency, route, sql)
-        if flags & f.DEALLOCATE_ALL and simple:
+        if flags & f.DEALLOCATE_ALL and simple and DEALLOCATES.search(sql):
             self.statements.forget_all(server)
         if simple and flags & f.SEQUENCE_STATE and self.sequences.foreign(server):
             return undefined(sql)
