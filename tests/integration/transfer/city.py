@@ -1,7 +1,7 @@
 """A database with two tables before two proxies, unsharded at first, writers, and the real command line.
 
-``City`` has a coordinator and shards ``s0`` to ``s3`` (keyspace ``customer``) and a keyspace ``billing`` of one shard, all
-of them databases of one server. Writers note what was acknowledged; ``check`` compares it with what is there.
+``City`` has a coordinator and shards ``s0`` to ``s3`` (keyspace ``customer``) and a keyspace ``billing`` of one shard,
+all of them databases of one server. Writers note what was acknowledged; ``check`` compares it with what is there.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class City:
             "main": {"shards": {"main": server("")}},
             "customer": {"function": "hash", "slots": 64,
                          "shards": {f"s{n}": server(f"customer/s{n}", empty=n > 0) for n in range(4)},
-                         "tables": {"customers": {"key": "id"}, "orders": {"key": "customer"}}},
+                         "tables": {"customers": {"key": "id"}, "orders": {"key": "customer"},
+                                    "settings": {"reference": True}}},
             "billing": {"shards": {"b0": server("billing/b0")}}}}}
 
     async def build(self) -> None:
@@ -73,7 +74,8 @@ class City:
                                 f"repeat(md5(n::text), 400) end from generate_series(1, {CUSTOMERS}) n")
             await there.execute(f"insert into orders (customer, amount) select n % {CUSTOMERS} + 1, n "
                                 "from generate_series(1, 2000) n")
-            await there.execute("insert into invoices (customer, text) select n, 'invoice' from generate_series(1, 300) n")
+            await there.execute("insert into invoices (customer, text) select n, 'invoice' "
+                                "from generate_series(1, 300) n")
             await there.execute("analyze")
 
     def start(self, count: int = 2) -> None:
@@ -125,7 +127,7 @@ class City:
 
     # -- the command line
 
-    async def cli(self, *words: str, failpoint: str = "", timeout: float = 60) -> tuple[int, str]:
+    async def cli(self, *words: str, failpoint: str = "", timeout: float = 90) -> tuple[int, str]:
         """Exit code and output of ``shardproxy ...``."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
         environment.pop("SHARDPROXY_FAILPOINT", None)
@@ -152,16 +154,18 @@ class City:
         found: dict[str, Any] = json.loads(await self.do(tool, "status", name, "--json"))
         return found
 
-    async def until(self, tool: str, name: str, *states: str, seconds: float = 40) -> dict[str, Any]:
-        """Wait for a state."""
+    async def until(self, tool: str, name: str, *states: str, seconds: float = 60) -> dict[str, Any]:
+        """Wait for a state. The journal is asked, not the command line: that would take the time of the runner."""
         deadline = time.monotonic() + seconds
-        while True:
-            found = await self.status(tool, name)
-            if found["state"] in states:
-                return found
-            assert not found["error"], f"{found}\n{self.log()}"
-            assert time.monotonic() < deadline, f"{found}\n{self.log()}"
-            await asyncio.sleep(0.2)
+        async with self.direct() as there:
+            while True:
+                row = await there.fetchrow("select state, body ->> 'error' as error from shardproxy.transfers "
+                                           "where name = $1", name)
+                if row is not None and row["state"] in states:
+                    return await self.status(tool, name)
+                assert row is None or not row["error"], f"{row}\n{self.log()}"
+                assert time.monotonic() < deadline, f"{row}\n{self.log()}"
+                await asyncio.sleep(0.1)
 
     def log(self) -> str:
         """Of the runners."""

@@ -19,7 +19,7 @@ MAX_HOLD_S = 2.0
 
 async def settled(town: Town, *phases: str) -> None:
     """Until the row says so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while await town.phase() not in phases:
             await asyncio.sleep(0.05)
 
@@ -78,7 +78,7 @@ async def test_crashes_between_shards(town: Town) -> None:
         load = Load(town)
         await asyncio.sleep(0.3)
         assert await town.switch_and_die(arrow, backwards, max_hold=MAX_HOLD_S, way="between") in KILLED, arrow
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             async with town.direct() as there:
                 while await there.fetchval("select phase from shardproxy.holds where transfer = 'between'") != (
                         "switched" if committed else "announced" if not backwards else "switched"):
