@@ -27,7 +27,7 @@ async def test_from_one_server_to_shards_and_back(city: City) -> None:
     await load.stop()
     await load.check()
     layout = json.loads(await city.do("topology", "show", "--json"))[city.name]["keyspaces"]["customer"]
-    assert sorted(layout["tables"]) == ["public.customers", "public.orders"]
+    assert sorted(layout["tables"]) == ["public.customers", "public.orders", "public.settings"]
     async with city.direct("customer/s0") as s0, city.direct("customer/s1") as s1:
         assert min([await one.fetchval("select count(*) from customers") for one in (s0, s1)]) > 100
 
