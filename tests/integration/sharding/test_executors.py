@@ -67,7 +67,7 @@ def on(addresses: dict[str, tuple[str, int, str]]) -> Callable[[Work], Direct]:
                 await work(loop, tx)
                 for place, server in tx.opened.items():
                     assert not server.closed, place
-                    leg = await tx._open(place)
+                    leg = await tx._take(place)
                     assert await leg.run("select 1") == [[b"1"]], place
                     assert server.status == 0x49 or tx.in_block, place
             finally:
@@ -197,7 +197,7 @@ def test_serial_locks_no_more_than_it_returns(on: Any) -> None:
         plan = Scatter(ALL, text.encode(), limit=Value(text="1500"), serial=True)
         await scatter(tx, plan, SHARDS, statement(text), tx.out)
         assert len(tx.client.rows()) == 1500
-        other = await tx._open("k/s1")
+        other = await tx._take("k/s1")
         await other.run("create extension if not exists pgrowlocks")
         assert await other.run("select count(*) from pgrowlocks('t')") == [[b"500"]]
         assert "k/s2" not in tx.legs
@@ -214,7 +214,7 @@ def gathered(on: Any, text: tuple[Any, ...], pulls: tuple[Pull, ...], begin: str
         if begin:
             await tx.rollback()
             tx.begin = ""
-        left = await (await tx._open("")).run("select relname from pg_class where relname like 'shardproxy_g%'")
+        left = await (await tx._take("")).run("select relname from pg_class where relname like 'shardproxy_g%'")
         assert left == []
 
     return on(work).client

@@ -133,6 +133,7 @@ class Process(TransactionOperations):
     def __init__(self, bank: Bank, index: int) -> None:
         self.bank, self.index = bank, index
         self.transactions = Transactions(lambda: self)
+        self.databases = {}
         self.killed = False
 
     async def call(self, method: str, /, timeout: float | None = 10, **params: Any) -> Any:
