@@ -8,6 +8,7 @@ PY     := $(VENV)/bin/python
 TESTS             ?= tests
 TESTS_INTERPRETED ?= tests/unit tests/integration/core
 PYTEST            := $(PY) -m pytest -q -ra --timeout=300
+NOT_LONG          := -m "not long"
 
 ROUNDS  ?= 5
 SECONDS ?= 5
@@ -17,7 +18,7 @@ MODES   ?= simple,extended,prepared
 export PYTHON SHARDPROXY_EXT SHARDPROXY_PG_BIN
 
 .DEFAULT_GOAL := help
-.PHONY: help install ext test demo bench lint clean
+.PHONY: help install ext test test-faults demo bench lint clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p; s/^#:/ /p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,11 +29,14 @@ install:        ## make .venv with everything in it, and compile the hot modules
 ext: install    ## the same; after an edit of a *_cy.py only that is compiled
 
 test: install   ## all tests; then those of the hot modules again, interpreted
-	@$(PYTEST) $(TESTS)
+	@$(PYTEST) $(NOT_LONG) $(TESTS)
 	@if $(PY) -c 'import sys; from shardproxy import _compiled as c; sys.exit(not any(c.report().values()))'; then \
 	    echo "==> again with SHARDPROXY_EXT=no: $(wildcard $(TESTS_INTERPRETED))"; \
-	    SHARDPROXY_EXT=no $(PYTEST) $(wildcard $(TESTS_INTERPRETED)); \
+	    SHARDPROXY_EXT=no $(PYTEST) $(NOT_LONG) $(wildcard $(TESTS_INTERPRETED)); \
 	fi
+
+test-faults: install  ## what takes minutes: servers, proxies and tools killed while tables move and clients write
+	@$(PYTEST) -m "long or faults" tests
 
 demo: install   ## a cluster, the proxy before it, and a walk-through; stays up on a terminal
 	@$(VENV)/bin/shardproxy demo $(ARGS)

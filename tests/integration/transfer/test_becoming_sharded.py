@@ -68,6 +68,7 @@ async def test_sessions_from_before_the_first_shard(plain: Town) -> None:
         assert await shard.fetchval("select count(*) from accounts where balance = 0") > 10
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_a_proxy_that_stands_still_is_not_waited_for_longer_than_its_lease(town: Town) -> None:
     await town.switch()

@@ -10,6 +10,7 @@ import pytest
 from .city import City, Load
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_from_one_server_to_shards_and_back(city: City) -> None:
     load = Load(city)
@@ -32,6 +33,7 @@ async def test_from_one_server_to_shards_and_back(city: City) -> None:
         assert min([await one.fetchval("select count(*) from customers") for one in (s0, s1)]) > 100
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_more_shards_and_fewer(city: City) -> None:
     """``settings`` is a reference table: a new shard gets it whole, with what is written to it meanwhile."""

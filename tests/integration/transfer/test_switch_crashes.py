@@ -70,6 +70,7 @@ async def test_a_crash_after_the_commit_is_redone(town: Town) -> None:
         backwards = not backwards
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_crashes_between_shards(town: Town) -> None:
     await town.switch()
