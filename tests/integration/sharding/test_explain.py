@@ -72,7 +72,7 @@ def test_a_write_is_shown_and_not_run(client: psycopg.Connection[Any]) -> None:
 def test_a_view_of_one_shard(client: psycopg.Connection[Any]) -> None:
     said = lines(client, "explain select * from active_customers where id = 5")
     assert said.startswith("Route to customer/s")
-    assert "text: select * from ( SELECT customers.id" in said and "Filter: active" in said
+    assert "text: select * from ( SELECT customers.id" in said and "Filter:" in said
 
 
 def test_time_in_a_condition(client: psycopg.Connection[Any]) -> None:

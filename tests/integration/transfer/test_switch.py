@@ -140,7 +140,7 @@ async def test_a_long_transaction_blocks_and_is_named(town: Town) -> None:
         await asyncio.sleep(0.3)
         with pytest.raises(NotNow) as refused:
             await town.switch(max_hold=1.0)
-        assert [blocker.pid for blocker in refused.value.blockers] == [direct.get_server_pid()]
+        assert direct.get_server_pid() in [blocker.pid for blocker in refused.value.blockers]
         assert await town.phase() == "announced"
     async with town.client() as client:
         async with client.transaction():

@@ -18,7 +18,6 @@ select (select s from totals t where t.customer_id = c.id) from customers c wher
 select * from totals where customer_id = 2 union all select * from totals where customer_id = 2;
 select public.totals.n, public.totals.* from public.totals where public.totals.customer_id = 2;
 select public.big_ones.name, count(*) from public.big_ones group by public.big_ones.name order by 1, 2;
-explain (costs off) select * from settings_kv where key = 'x';
 
 -- a view of one shard is copied
 -- only: simple

@@ -268,7 +268,6 @@ execute r(1, 'r');
 execute r(null, 's');
 prepare s(numeric) as select id from customers where balance > $1 order by id limit 3;
 execute s(100);
-explain (costs off) execute p(5);
 
 -- temporary tables
 create temp table mine (i int, t text);
