@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from shardproxy.dialects.postgres.sql.tokens import UNREAD
 from shardproxy.router import flags as f
 
 __all__ = ["Held"]
@@ -38,7 +39,8 @@ class Held:
         if route.flags & HARMLESS and not route.flags & f.MULTI:
             return False
         kinds = set(re.findall(r"(?:^|;)\s*(\w+)", route.digest.upper()))
-        if not route.digest or route.kind in BLIND or kinds & BLIND:
+        unread = route.flags & f.DDL and route.digest.startswith(UNREAD)
+        if not route.digest or unread or route.kind in BLIND or kinds & BLIND:
             return True
         return not self.names.isdisjoint(_words(route.digest)) or 'u&"' in route.digest.lower()
 

@@ -17,6 +17,7 @@ import sqlglot
 
 from shardproxy.catalog.tables import Tables
 from shardproxy.dialects.postgres.sql.sharding import KNOWLEDGE
+from shardproxy.dialects.postgres.sql.tokens import UNREAD
 from shardproxy.planner.plan import Plan, Refusal, Scatter, Select, Write
 from shardproxy.planner.queries import plan_query
 from shardproxy.planner.writes import plan_write
@@ -131,10 +132,15 @@ class Sharding:
         columns = [] if table is None or layout is None else [table.column(one) for one in layout.key]
         return [column.base or column.type for column in columns if column is not None]
 
+    @staticmethod
+    def unread(route: Any) -> bool:
+        """Whether the text could not be scanned, although a server may take it."""
+        return bool(route.flags & f.DDL) and route.digest.startswith(UNREAD)
+
     def _plain(self, route: Any) -> bool:
-        if route.flags & f.UNPARSED and not route.digest:
-            return False
         text = route.digest
+        if (route.flags & f.UNPARSED and not text) or self.unread(route):
+            return False
         if not text or 'u&"' in text.lower() or ("shardproxy:" in text and has_place(text)):
             return False
         kinds = set(re.findall(r"(?:^|;)\s*(\w+)", text.upper()))

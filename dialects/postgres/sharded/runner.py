@@ -36,6 +36,7 @@ from shardproxy.planner.plan import (
 from shardproxy.router import flags as f
 from shardproxy.session.statements import Prepared
 
+from .described import describe
 from .errors import PgError, refused
 from .legs import Bind
 from .output import Output
@@ -230,6 +231,8 @@ class StatementRunner:
             from .named import run_named
 
             await run_named(self, route, statement, out)
+        elif not route.kind and self.session.places.sharding.unread(route):
+            raise refused("a text with control characters in names, or in literals of SET or DO", "Leave them out.")
         else:
             await self.at_coordinator(route, statement, out)
 
@@ -309,7 +312,7 @@ class StatementRunner:
     async def carry_out(self, plan: Any, route: Any, statement: Statement, out: Output) -> None:
         """A plan of a query or a change of rows."""
         if isinstance(plan, Refusal):
-            raise refused(plan.construct, plan.hint, plan.sqlstate)
+            await self._refuse(plan, route, statement)
         if isinstance(plan, Single):
             write = bool(plan.place) and route.kind != "SELECT"
             await self._single(plan.place, route, statement, out, write)
@@ -323,8 +326,14 @@ class StatementRunner:
                 return
             plan = plan.spread
             if isinstance(plan, Refusal):
-                raise refused(plan.construct, plan.hint, plan.sqlstate)
+                await self._refuse(plan, route, statement)
         await self._executor(plan)(self.tx, plan, statement, out)
+
+    async def _refuse(self, plan: Refusal, route: Any, statement: Statement) -> None:
+        """Raise a refusal, unless the text is wrong on every server: then the error is that of one server."""
+        if statement.simple and route.kind != "COPY":
+            await describe(self.session, statement.text, (), route)
+        raise refused(plan.construct, plan.hint, plan.sqlstate)
 
     @staticmethod
     def _executor(plan: Any) -> Executor:

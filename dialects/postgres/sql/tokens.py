@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["ESCAPED", "HINT", "LITERAL", "OPERATOR", "PARAMETER", "QUOTED", "SLOT", "WORD", "Token", "display", "split",
-           "tokenise"]
+__all__ = ["ESCAPED", "HINT", "LITERAL", "OPERATOR", "PARAMETER", "QUOTED", "SLOT", "UNREAD", "WORD", "Token",
+           "display", "split", "tokenise"]
 
 WORD, QUOTED, ESCAPED, SLOT, LITERAL, PARAMETER, OPERATOR, HINT = range(8)
 """``ESCAPED``: a quoted name with Unicode escapes, as written. ``LITERAL``: a literal that the digest kept."""
 
 NAME_BYTES_MAX = 63
+UNREAD = "(text of"
+"""How ``display`` begins where a text could not be scanned, so names in it are not known."""
 
 _NEXT_PART = r"(?:[ \t\v\f]*(?:--[^\n\r]*)?[\n\r])+[ \t\v\f]*'"
 
@@ -108,12 +110,12 @@ def _has_body(tokens: list[Token]) -> bool:
     return words[:1] == ["create"] and words[1:2] in (["function"], ["procedure"])
 
 
-def display(key: bytes, length: int = 2000) -> str:
-    """A digest for people: no literal is shown, not even those that it keeps."""
+def display(key: bytes) -> str:
+    """A digest for people, and for those who look for names in it: no literal is shown, not even those that it keeps,
+    and every name is."""
     if key[:1] == b"\0":
-        return f"(text of {len(key) - 1} bytes that is not SQL)"
-    text = key[:4 * length].decode("utf-8", "replace")
-    return _TOKEN.sub(_shown, text)[:length]
+        return f"{UNREAD} {len(key) - 1} bytes that is not SQL)"
+    return _TOKEN.sub(_shown, key.decode("utf-8", "replace"))
 
 
 def _shown(match: re.Match[str]) -> str:

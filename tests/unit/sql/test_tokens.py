@@ -74,6 +74,11 @@ def test_no_literal_is_shown(sql: str, shown: str) -> None:
     assert display(digest(sql.encode())) == shown
 
 
+def test_names_of_a_long_text_are_all_shown() -> None:
+    sql = "select " + ", ".join(f"column_{number}" for number in range(5000)) + " from last_of_all"
+    assert display(digest(sql.encode())).endswith(" from last_of_all")
+
+
 def test_text_for_the_parser() -> None:
     assert text_of(tokens("select replace('a', 'b', 'c'), extract(year from x), \"F\"(1) from t")) == (
         "select f ( 'x', 'x' ) , extract ( year from x ) , f ( 1 ) from t")

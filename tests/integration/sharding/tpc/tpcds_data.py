@@ -48,6 +48,9 @@ WORDS: dict[str, list[str] | list[str | None]] = {
     "c_first_name": ["Ann", "Bob", "Eve"],
     "web_company_name": ["pri", "able"], "cc_county": ["Williamson County"], "s_company_name": ["Unknown"],
     "c_birth_country": ["CHILE", "PERU", None], "s_gmt_offset": ["-5.00"], "ca_gmt_offset": ["-5.00", "-6.00"],
+    "w_gmt_offset": ["-5.00"], "cc_gmt_offset": ["-5.00"], "web_gmt_offset": ["-5.00"],
+    "cc_state": ["TN", "GA"], "web_state": ["TN"],
+    "cp_department": ["DEPARTMENT"], "cp_type": ["bi-annual", "quarterly"], "w_country": ["United States"],
 }
 Row = tuple[object, ...]
 
@@ -76,6 +79,10 @@ def _value(source: random.Random, name: str, kind: str, number: int) -> object:
         return None if source.random() < 0.03 else source.randrange(1, 100)
     if kind == "int":
         return source.randrange(1, 13) if "birth_month" in name else source.randrange(1, 7)
+    if re.search("_channel_(?!details)|_flag|_active", name):
+        return source.choice("YN")
+    if kind == "date":
+        return FIRST_DAY if "start" in name or source.random() < 0.5 else None
     if name.endswith("_id"):
         return f"AAAA{number // 2:08}"
     return f"{name[2:8]} {number % 7}"
@@ -91,8 +98,12 @@ def _dates() -> list[Row]:
     found: list[Row] = []
     for number in range(1, DAYS + 1):
         day = FIRST_DAY + timedelta(days=number)
-        found.append((number, day, (day.year - 1900) * 12 + day.month - 1, 5000 + number // 7, day.year,
-                      day.isoweekday() % 7, day.month, day.day, (day.month - 1) // 3 + 1, f"{day:%A}"))
+        months, quarter = (day.year - 1900) * 12 + day.month - 1, (day.month - 1) // 3 + 1
+        free = "Y" if day.isoweekday() > 5 else "N"
+        found.append((number, f"AAAA{number:08}", day, months, 5000 + number // 7, months // 3, day.year,
+                      day.isoweekday() % 7, day.month, day.day, quarter, day.year, months // 3, 5000 + number // 7,
+                      f"{day:%A}", f"{day.year}Q{quarter}", "N", free, "N", number - day.day + 1, number, number - 365,
+                      number - 91, *"NNNNN"))
     return found
 
 
@@ -103,7 +114,8 @@ def tables() -> Iterator[tuple[str, list[Row]]]:
         if table == "date_dim":
             yield table, _dates()
         elif table == "time_dim":
-            yield table, [(n, (n - 1) // 2, 30 * (n % 2), source.choice(WORDS["t_meal_time"])) for n in range(1, 49)]
+            yield table, [(n, f"AAAA{n:08}", 1800 * n, (n - 1) // 2, 30 * (n % 2), 0, "AM" if n < 25 else "PM", "first",
+                           "morning", source.choice(WORDS["t_meal_time"])) for n in range(1, 49)]
         elif table == "inventory":
             yield table, [(day, item, house, source.randrange(1, 1000)) for day in range(100, 500, 21)
                           for item in range(1, 61, 2) for house in (1, 2)]
