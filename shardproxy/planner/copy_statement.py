@@ -11,7 +11,7 @@ from shardproxy.topology.layout import TableLayout
 from .expressions import Hazard, hazards
 from .insert import default_of
 from .lexemes import Lexeme, Unreadable, close_of, find, is_op, name_at, quote, quoted, split, word
-from .plan import COORDINATOR, CopyIn, CopyOut, Gather, Plan, Refusal, ShardFilter, Single, Write
+from .plan import COORDINATOR, CopyIn, CopyOut, Gather, Parted, Plan, Refusal, ShardFilter, Single, Write
 from .target import Scope
 
 __all__ = ["plan"]
@@ -202,7 +202,7 @@ def _of_query(scope: Scope, lexemes: list[Lexeme], at: int) -> Plan:
     plan = plan_query(inner, None, scope.layout, scope.tables, scope.search_path, scope.knowledge)
     if isinstance(plan, Refusal | Single):
         return plan
-    if isinstance(plan, Write):
+    if isinstance(plan, Write | Parted):
         return Refusal("COPY of a query that writes")
     if word(lexemes, close + 2) != "stdout":
         return Refusal("COPY of sharded tables to a file or program", "Use STDOUT.")

@@ -17,6 +17,7 @@ from .plan import (
     Gather,
     InsertFrom,
     InsertRows,
+    Parted,
     Parts,
     Plan,
     Pull,
@@ -27,6 +28,7 @@ from .plan import (
     Select,
     ShardFilter,
     Single,
+    Step,
     Value,
     Write,
     WriteBack,
@@ -116,7 +118,18 @@ def _pulls(pulls: Sequence[Pull], places: Places) -> tuple[Node, ...]:
     return tuple(found)
 
 
+def _step(step: Step, places: Places) -> Node:
+    """A part, by what it does: its text may name tables that are there only while the statement runs."""
+    node = describe(step.plan, step.text, places)
+    kept = (f"its rows are kept as {step.stage}",) if step.stage else ()
+    return Node(node.title, (*node.notes, *kept), node.places, (),
+                tuple(Node(child.title, child.notes, child.places) for child in node.children))
+
+
 def _write(plan: Plan, text: bytes, places: Places) -> Node:
+    if isinstance(plan, Parted):
+        pulls = () if plan.main is None else _pulls(plan.main.pulls, places)
+        return Node("A part of WITH at a time", (), children=(*pulls, *(_step(one, places) for one in plan.steps)))
     if isinstance(plan, Push):
         return Node(f"{plan.kind} on each shard", _why(plan.why), tuple(places(plan.filter)), plan.text or (text,))
     if isinstance(plan, Reference):

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["COORDINATOR", "NOW", "STATEMENT_NOW", "Bound", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom",
-           "InsertRow", "InsertRows", "KeyValue", "Parts", "Place", "Plan", "Pull", "Push", "Reference", "Refusal",
-           "Scatter", "Select", "ShardFilter", "Single", "SortKey", "Value", "Write", "WriteBack", "places_of",
-           "settled"]
+           "InsertRow", "InsertRows", "KeyValue", "Parted", "Parts", "Place", "Plan", "Pull", "Push", "Reference",
+           "Refusal", "Scatter", "Select", "ShardFilter", "Single", "SortKey", "Step", "Value", "Write", "WriteBack",
+           "places_of", "settled"]
 
 Place = str
 COORDINATOR: Place = ""
@@ -271,11 +271,35 @@ class WriteBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A part of a statement: ``plan`` is that of ``text``. Its rows go to the temporary table ``stage`` with these
+    ``columns``, made like the query ``shape``; without one it has none. ``client``: its rows and tag are the client's.
+    ``shown``: a query with the part's columns, for those who ask what their types are."""
+
+    text: bytes
+    plan: Plan
+    stage: str
+    shape: bytes
+    columns: tuple[str, ...]
+    shown: bytes
+    client: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """A statement whose WITH writes: the rows that ``main`` pulls are taken, then each step is carried out, then
+    ``main`` answers. None: one of the steps does."""
+
+    steps: tuple[Step, ...]
+    main: Gather | None
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """A write that runs as it came if ``whole`` comes down to one shard; else ``spread`` is carried out."""
 
     whole: ShardFilter
-    spread: Push | InsertRows | InsertFrom | WriteBack | Gather | Refusal
+    spread: Push | InsertRows | InsertFrom | WriteBack | Gather | Parted | Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +332,8 @@ class CopyOut:
     query: Gather | None = None
 
 
-Plan = (Single | Select | Push | Reference | InsertRows | InsertFrom | Write | WriteBack | Gather | CopyIn | CopyOut
-        | Refusal)
+Plan = (Single | Select | Push | Reference | InsertRows | InsertFrom | Write | WriteBack | Gather | Parted | CopyIn
+        | CopyOut | Refusal)
 
 
 def places_of(keyspace: str, shards: Sequence[str]) -> tuple[Place, ...]:

@@ -22,7 +22,7 @@ from .keys import whole_filter
 from .knowledge import Knowledge
 from .nodes import Query
 from .partial import partial as partial_groups
-from .plan import COORDINATOR, Gather, Refusal, Scatter, Select, ShardFilter, Single, Write
+from .plan import COORDINATOR, Gather, Parted, Refusal, Scatter, Select, ShardFilter, Single, Write
 from .safety import check_spread, function_kind
 from .scatter import folded, scatter
 from .views import expand, tables_in, unqualified
@@ -32,7 +32,7 @@ __all__ = ["gathered", "plan_query"]
 
 
 def plan_query(text: str, tree: Any, layout: Layout, tables: Tables, search_path: tuple[str, ...],
-               knowledge: Knowledge) -> Single | Select | Write | Refusal:
+               knowledge: Knowledge) -> Single | Select | Write | Parted | Refusal:
     """The plan of one query. ``tree`` is another reading of it: where the two differ on tables, nothing is planned."""
     query = knowledge.parse(text)
     if query is None:
@@ -40,7 +40,8 @@ def plan_query(text: str, tree: Any, layout: Layout, tables: Tables, search_path
             return Refusal("a query that is not understood", "A hint may name its shard.")
         return Single(COORDINATOR, "no sharded table is named")
     if writes(query):
-        return plan_writing(text, query, layout, tables, search_path, knowledge)
+        return plan_writing(text, query, layout, tables, search_path, knowledge, lambda part, known: gathered(
+            part, layout, known, search_path, knowledge, "what the parts that write return is put together"))
     try:
         if not _same_tables(tree, query, layout, tables):
             return Refusal("a query that can be read in two ways", "A hint may name its shard.")

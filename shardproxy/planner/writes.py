@@ -17,7 +17,8 @@ from .expressions import Judge
 from .insert import parse_insert, plan_values
 from .knowledge import Knowledge
 from .lexemes import Lexeme, Unreadable, close_of, is_op, lex, word
-from .plan import COORDINATOR, Plan, Refusal, Single
+from .parted import plan_parted
+from .plan import COORDINATOR, Parted, Plan, Refusal, Single
 from .target import Scope
 
 __all__ = ["plan_write"]
@@ -31,6 +32,9 @@ def plan_write(text: str, tree: Any, layout: Layout, tables: Tables, search_path
         lexemes = lex(text)
         start = _behind_with(lexemes)
         kind = word(lexemes, start)
+        if start and any(word(lexemes, i) in ("insert", "update", "delete", "merge") and is_op(lexemes, i - 1, "(")
+                         for i in range(start)):
+            return _parted(scope, lexemes[start - 1].end)
         if kind == "insert":
             return _insert(scope, lexemes, start)
         if kind == "copy":
@@ -61,6 +65,22 @@ def _behind_with(lexemes: list[Lexeme]) -> int:
         if not is_op(lexemes, at, ","):
             return at
         at += 1
+
+
+def _parted(scope: Scope, end: int) -> Plan:
+    """A statement whose WITH, which ends at ``end``, writes."""
+    query = scope.knowledge.parse(scope.text[:end] + " SELECT 1")
+    if query is None:
+        raise Unreadable("with")
+    rest = (scope.layout, scope.search_path, scope.knowledge)
+
+    def plan(text: str, tables: Tables) -> Plan:
+        return plan_write(text, None, rest[0], tables, rest[1], rest[2])
+
+    found = plan_parted(scope, query.ctes, query.recursive, plan, plan)
+    if isinstance(found, Parted) and all(isinstance(step.plan, Single) for step in found.steps):
+        return Single(COORDINATOR, "no sharded table is named")
+    return found
 
 
 def _insert(scope: Scope, lexemes: list[Lexeme], start: int) -> Plan:

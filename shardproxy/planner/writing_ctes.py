@@ -1,30 +1,47 @@
-"""Queries whose WITH writes: run whole by the one shard that all of it belongs to.
+"""Queries whose WITH writes: run whole by the one shard that all of it belongs to, else a part at a time.
 
-Invariant: every table that is read or written in any part is on that shard, by keys that the text or its parameters
-give; a part that reads what another one returns is judged without knowing it.
+Invariant: a query runs whole only if every table that is read or written in any part is on that shard, by keys that
+the text or its parameters give; a part that reads what another one returns is judged without knowing it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from shardproxy.catalog.tables import Tables
 from shardproxy.topology.layout import Layout
 
 from .analysis import Analysis, Unplannable, analyse
+from .expressions import Judge
 from .keys import whole_filter
 from .knowledge import Knowledge
 from .nodes import Query
-from .plan import COORDINATOR, InsertRows, KeyValue, Push, Refusal, ShardFilter, Single, Write
+from .parted import plan_parted
+from .plan import (
+    COORDINATOR,
+    Gather,
+    InsertRows,
+    KeyValue,
+    Parted,
+    Plan,
+    Push,
+    Refusal,
+    ShardFilter,
+    Single,
+    Write,
+)
 from .safety import function_kind
+from .target import Scope
 from .writes import plan_write
 
 __all__ = ["plan_writing", "writes"]
 
-_WHAT = Refusal("a WITH query that writes, over several shards", "Name the sharding key, or run it as a statement of "
-                "its own.")
 _WORD = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
+
+
+Planner = Callable[[str, Tables], Gather | Refusal]
 
 
 def writes(query: Query) -> bool:
@@ -33,35 +50,44 @@ def writes(query: Query) -> bool:
 
 
 def plan_writing(text: str, query: Query, layout: Layout, tables: Tables, search_path: tuple[str, ...],
-                 knowledge: Knowledge) -> Single | Write | Refusal:
-    """The plan of such a query."""
+                 knowledge: Knowledge, read: Planner) -> Single | Write | Parted | Refusal:
+    """The plan of such a query. ``read``: plans a query that the coordinator answers."""
     try:
         found = analyse(query, layout, tables, search_path, knowledge, writing=True)
     except Unplannable as problem:
         return Refusal(problem.construct, problem.hint)
-    filters: list[ShardFilter] = []
-    here = 0
+    plans: list[Plan] = []
     for cte in query.ctes:
-        if cte.query is not None:
-            continue
-        inner = text[cte.inner_start:cte.inner_end]
-        others = {one.name for one in query.ctes if one is not cte}
-        if any((quoted.replace('""', '"') or plain.lower()) in others for quoted, plain in _WORD.findall(inner)):
-            return _WHAT
-        plan = plan_write(inner, None, layout, tables, search_path, knowledge)
-        if isinstance(plan, Refusal):
-            return plan
-        wanted = _filter(plan)
-        if wanted is not None:
-            filters.append(wanted)
-        elif isinstance(plan, Single) and plan.place == COORDINATOR:
-            here += 1
-        else:
-            return _WHAT
-    if not filters and not found.sharded:
+        if cte.query is None:
+            plans.append(plan_write(text[cte.inner_start:cte.inner_end], None, layout, tables, search_path, knowledge))
+    if not found.sharded and all(isinstance(plan, Single) and plan.place == COORDINATOR for plan in plans):
         return Single(COORDINATOR, "no sharded table is named")
-    whole = None if here else _together(found, filters)
-    return _WHAT if whole is None else Write(whole, _WHAT)
+    scope = Scope(text, layout, tables, search_path, knowledge, Judge(knowledge, tables))
+    spread = plan_parted(scope, query.ctes, query.recursive, lambda part, known: plan_write(
+        part, None, layout, known, search_path, knowledge), read)
+    whole = None if _linked(text, query) else _whole(found, plans)
+    return spread if whole is None else Write(whole, spread)
+
+
+def _linked(text: str, query: Query) -> bool:
+    """Whether a part that writes names another query of WITH."""
+    for cte in query.ctes:
+        others = {one.name for one in query.ctes if one is not cte}
+        if cte.query is None and any((quoted.replace('""', '"') or plain.lower()) in others for quoted, plain in
+                                     _WORD.findall(text[cte.inner_start:cte.inner_end])):
+            return True
+    return False
+
+
+def _whole(found: Analysis, plans: list[Plan]) -> ShardFilter | None:
+    """The shards that the query needs as a whole; None: it cannot run on one."""
+    filters: list[ShardFilter] = []
+    for plan in plans:
+        wanted = _filter(plan)
+        if wanted is None:
+            return None
+        filters.append(wanted)
+    return _together(found, filters)
 
 
 def _filter(plan: object) -> ShardFilter | None:

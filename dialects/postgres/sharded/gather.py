@@ -22,7 +22,7 @@ from .staging import Bounds, Staging
 from .statement import Statement
 from .writing import fill
 
-__all__ = ["run_gather"]
+__all__ = ["answer", "run_gather"]
 
 GROUPING_ERROR = "42803"
 
@@ -43,7 +43,7 @@ async def run_gather(tx: Any, plan: Gather, statement: Statement, out: Output, k
         return
     tables = await staging.pull(plan.pulls)
     text = fill(plan.text, {number: table.name.encode() for number, table in enumerate(tables)})
-    tag = await _answer(leg, text, statement, out)
+    tag = await answer(leg, text, statement, out)
     if own:
         await leg.command("COMMIT")
         leg.temporary = False
@@ -56,7 +56,7 @@ async def _answer_inlined(leg: Leg, plan: Gather, staging: Staging, statement: S
     """In a READ ONLY transaction no table can be made: the rows go into the text."""
     text = await inlined(staging, plan)
     try:
-        return await _answer(leg, text, statement, out)
+        return await answer(leg, text, statement, out)
     except PgError as error:
         if error.sqlstate != GROUPING_ERROR:
             raise
@@ -64,7 +64,7 @@ async def _answer_inlined(leg: Leg, plan: Gather, staging: Staging, statement: S
                       "Name all columns in GROUP BY, or run it in a transaction that may write.") from None
 
 
-async def _answer(leg: Leg, text: bytes, statement: Statement, out: Output) -> str:
+async def answer(leg: Leg, text: bytes, statement: Statement, out: Output) -> str:
     """The client's statement over the temporary tables."""
     rows = leg.rows(text, statement.bind, statement.formats)
     try:

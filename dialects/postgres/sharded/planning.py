@@ -18,7 +18,7 @@ import sqlglot
 from shardproxy.catalog.tables import Tables
 from shardproxy.dialects.postgres.sql.sharding import KNOWLEDGE
 from shardproxy.dialects.postgres.sql.tokens import UNREAD
-from shardproxy.planner.plan import Plan, Refusal, Scatter, Select, Write
+from shardproxy.planner.plan import Parted, Plan, Refusal, Scatter, Select, Write
 from shardproxy.planner.queries import plan_query
 from shardproxy.planner.writes import plan_write
 from shardproxy.router import flags as f
@@ -175,7 +175,7 @@ class Sharding:
     def gathered(self, text: bytes, route: Any, search_path: tuple[str, ...]) -> Plan:
         """The plan of a query whose rows the coordinator must have: for a cursor."""
         plan = self.plan(text, route, search_path).plan
-        if isinstance(plan, Write):
+        if isinstance(plan, Write | Parted):
             return Refusal("DECLARE CURSOR of a query that writes")
         if not isinstance(plan, Select):
             return plan

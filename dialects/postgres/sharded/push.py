@@ -21,7 +21,7 @@ async def run_push(tx: Transaction, plan: Push, statement: Statement, out: Outpu
     places = statement.shards(plan.filter)
     if not places:                                  # no row can match: any shard says so in the right words
         places = list(statement.layout.keyspaces[plan.filter.keyspace].places()[:1])
-    if len(places) == 1 or plan.text is None:
+    if plan.text is None or (len(places) == 1 and not statement.one_clock):
         text, same = statement.text, True
     else:
         text, same = fill(plan.text, await clocks_of(tx, places[0], [plan.text])), False

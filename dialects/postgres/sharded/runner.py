@@ -24,6 +24,7 @@ from shardproxy.planner.plan import (
     Gather,
     InsertFrom,
     InsertRows,
+    Parted,
     Push,
     Reference,
     Refusal,
@@ -64,7 +65,7 @@ EXECUTORS: dict[type, tuple[str, str]] = {
     Scatter: ("scatter", "run_scatter"), Gather: ("gather", "run_gather"), Push: ("push", "run_push"),
     InsertRows: ("insert", "run_insert_rows"), InsertFrom: ("insert_from", "run_insert_from"),
     WriteBack: ("write_back", "run_write_back"), Reference: ("reference", "run_reference"),
-    CopyIn: ("copy_in", "run_copy_in"), CopyOut: ("copy_out", "run_copy_out")}
+    Parted: ("parted", "run_parted"), CopyIn: ("copy_in", "run_copy_in"), CopyOut: ("copy_out", "run_copy_out")}
 """Module and function of each plan."""
 
 

@@ -35,7 +35,10 @@ class Unreadable(Exception):
 
 @dataclass
 class Statement:
-    """``formats``: result formats that the client asked for; ``max_rows``: 0 is all. ``flags``: of its route."""
+    """``formats``: result formats that the client asked for; ``max_rows``: 0 is all. ``flags``: of its route.
+
+    ``shown``: what the coordinator can say the columns of, where it is not the text. ``one_clock``: it is a part of a
+    statement that has the coordinator's time."""
 
     text: bytes
     layout: Layout
@@ -48,6 +51,8 @@ class Statement:
     read_slots: tuple[int, ...] = ()
     simple: bool = True
     search_path: tuple[str, ...] = ("public",)
+    shown: bytes = b""
+    one_clock: bool = False
     _types: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
 
     # -- where

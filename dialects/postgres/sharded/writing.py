@@ -45,11 +45,12 @@ async def writers(tx: Transaction, places: Sequence[str], statement: Statement) 
 
 
 async def clocks_of(tx: Transaction, place: str, texts: Sequence[Parts]) -> Clocks:
-    """Typed literals for the clocks in these texts: the coordinator's in a block, else those of ``place``."""
+    """Typed literals for the clocks in these texts: the coordinator's if it takes part, else those of ``place``."""
     wanted = sorted({part for text in texts for part in text if isinstance(part, int) and part in _CLOCKS})
     if not wanted:
         return {}
-    return await clocks_at(await tx.leg("" if tx.in_block else place), wanted)
+    here = tx.legs.get("")
+    return await clocks_at(await tx.leg("" if tx.in_block or (here is not None and here.in_block) else place), wanted)
 
 
 async def clocks_at(leg: Leg, wanted: Sequence[int]) -> Clocks:
@@ -124,7 +125,8 @@ class Teller:
         """RowDescription of a shard."""
         columns = [column._replace(table=0, number=0) for column in read_columns(description)]
         if any(column.type >= FIRST_USER_OID for column in columns):
-            found = (await describe(self.tx.session, self.statement.text, self.statement.bind.types, None)).rows
+            found = (await describe(self.tx.session, self.statement.shown or self.statement.text,
+                                    self.statement.bind.types, None)).rows
             own = read_columns(found) if found is not None else []
             if [column.name for column in own] != [column.name for column in columns]:
                 raise PgError.of("55000", "the shards' rows are not like the coordinator's",

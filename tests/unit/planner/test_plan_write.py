@@ -17,6 +17,7 @@ from shardproxy.planner.plan import (
     Gather,
     InsertFrom,
     InsertRows,
+    Parted,
     Plan,
     Pull,
     Push,
@@ -109,7 +110,7 @@ KINDS: list[tuple[type, str]] = [
     (WriteBack, "MERGE INTO s USING t ON s.k = t.k WHEN NOT MATCHED THEN INSERT VALUES (t.k + 1, t.v)"),
     (WriteBack, "MERGE INTO s USING (VALUES (1, 'a')) AS x(k, w) ON s.k = x.k WHEN MATCHED THEN DELETE "
                 "WHEN NOT MATCHED THEN INSERT VALUES (x.k, x.w)"),
-    (Refusal, "WITH x AS (DELETE FROM t RETURNING *) INSERT INTO u SELECT id, k, v FROM x"),
+    (Parted, "WITH x AS (DELETE FROM t RETURNING *) INSERT INTO u SELECT id, k, v FROM x"),
     (CopyIn, "COPY t FROM STDIN"),
     (CopyIn, "COPY t (k, v) FROM STDIN CSV HEADER QUOTE AS '''' FORCE NOT NULL v"),
     (CopyIn, "COPY r FROM STDIN WITH (FORMAT binary)"),
