@@ -66,13 +66,14 @@ class Applier:
     """
 
     def __init__(self, move: Move, source: Place, links: Links, tables: Sequence[MovedTable], *,
-                 on_failure: Callable[[str], Awaitable[None]] | None = None) -> None:
+                 on_failure: Callable[[str], Awaitable[None]] | None = None, whole: bool = False) -> None:
+        """``whole``: all was copied; a target that has lost some of that is an error (SlotLost)."""
         self.move, self.source, self.links, self.tables = move, source, links, tuple(tables)
         self.position = self.applied = self.transactions = 0
         self.failure = ""
         self.paused = False
         self.quiet = True
-        self._on_failure = on_failure
+        self._on_failure, self._whole = on_failure, whole
         self._changes = changes_of()
         self._written = 0
         self._stopped = False
@@ -169,6 +170,8 @@ class Applier:
             raise TableChanged(f"{session.place} is not prepared for the transfer {self.move.name}")
         read = dialects.get("postgres").key_value
         chunks = await load_chunks(session.connection, self.move, self.source)
+        if self._whole and any(chunk.snapshot is None for found in chunks.values() for chunk in found):
+            raise SlotLost(f"{session.place} has lost rows that were copied to it")
         maps = {table.text: ChunkMap(table, chunks.get(table.text, []), read) for table in self.tables}
         return Side(position_of(row["lsn"]), maps, set(row["skipped"]))
 

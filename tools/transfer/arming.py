@@ -10,6 +10,7 @@ from typing import Any
 
 from .chunks import TABLES, lsn_text
 from .move import Move, Place, Table
+from .parts import failpoint
 from .preparing import Notes, drop_stream
 from .servers import Servers
 from .tables import changes_of, ident, label, object_name, origin_name
@@ -67,6 +68,7 @@ async def _follow(now: Move, back: Move, servers: Servers, notes: Notes, source:
         stream = await changes_of().open((await servers.primary(source.name)).target)
         try:
             found = lsn_text(await stream.create_slot(name))
+            failpoint("armed_slot")
         finally:
             stream.close()
     return str(found)

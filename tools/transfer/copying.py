@@ -17,16 +17,17 @@ from typing import Any
 
 from shardproxy.dialects.changes import Changes
 
-from .chunks import Chunk, Snapshot, load_chunks, plan_chunks, position_of, range_sql, save_plan
+from .chunks import Chunk, Snapshot, load_chunks, lsn_text, plan_chunks, position_of, range_sql, save_plan
 from .move import Move, Place
+from .parts import failpoint
 from .routing import Routing
-from .tables import Links, MovedTable, changes_of, label, read_only, writer
+from .tables import Links, MovedTable, changes_of, label, origin_name, read_only, writer
 
-__all__ = ["Copied", "Copier", "Throttle", "together"]
+__all__ = ["SNAPSHOT", "Copied", "Copier", "Throttle", "together"]
 
 QUEUE = 16
 SETTLE_S = 0.02
-_SNAPSHOT = "select pg_current_snapshot()::text as snapshot, pg_current_wal_insert_lsn()::text as lsn"
+SNAPSHOT = "select pg_current_snapshot()::text as snapshot, pg_current_wal_insert_lsn()::text as lsn"
 _SKIPPED = "select skipped from shardproxy.transfer_positions where transfer = $1 and source = $2"
 _DONE = """
 update shardproxy.transfer_chunks set lsn = $5::text::pg_lsn, snapshot = $6, done_at = clock_timestamp(), rows = $7
@@ -70,11 +71,13 @@ class Copier:
 
     def __init__(self, move: Move, source: Place, links: Links, tables: Sequence[MovedTable], *, parallel: int = 2,
                  throttle: Throttle | None = None, chunk_rows: int = 200_000,
-                 progress: Callable[[Copied], None] | None = None) -> None:
+                 progress: Callable[[Copied], None] | None = None, marked: bool = False) -> None:
+        """``marked``: rows bear the origin of the source's stream, which does not run; one worker then."""
         self.move, self.source, self.links, self.tables = move, source, links, tuple(tables)
         self.copied = Copied()
-        self._parallel, self._throttle, self._chunk_rows = parallel, throttle or Throttle(), chunk_rows
+        self._parallel, self._throttle, self._chunk_rows = 1 if marked else parallel, throttle or Throttle(), chunk_rows
         self._progress = progress
+        self._marked = marked
         self._changes = changes_of()
         self._stopped = False
 
@@ -143,12 +146,14 @@ class Copier:
                 try:
                     for place in places:
                         if place.name not in targets:
-                            targets[place.name] = await writer(self.links, place.name)
+                            origin = origin_name(self.move, self.source, place) if self._marked else ""
+                            targets[place.name] = await writer(self.links, place.name, origin)
                             await targets[place.name].execute("set synchronous_commit = off")
                     await _Chunk(self, source, targets, table, chunk, places).copy()
                 except BaseException:
                     todo.insert(0, (table, chunk, places))
                     raise
+                failpoint("chunk_copied")
                 done, total = self.copied.tables[table.text]
                 self.copied.tables[table.text] = (done + 1, total)
                 self._tell()
@@ -188,7 +193,7 @@ class _Chunk:
         """From the snapshot to the commits at the targets."""
         while True:
             async with self._source.transaction(isolation="repeatable_read", readonly=True):
-                row = await self._source.fetchrow(_SNAPSHOT)
+                row = await self._source.fetchrow(SNAPSHOT)
                 snapshot = Snapshot.parse(row["snapshot"])
                 if await self._sees_skipped(snapshot):
                     lsn = position_of(row["lsn"])
@@ -243,7 +248,7 @@ class _Chunk:
             tag = await connection.copy_to_table(table.into[1], schema_name=table.into[0], columns=table.columns,
                                                  source=self._blocks(number))
             await connection.execute(_DONE, label(self._copier.move), self._copier.source.name, table.text,
-                                     self._chunk.low_text, _lsn(lsn), snapshot.text, int(tag.rpartition(" ")[2]))
+                                     self._chunk.low_text, lsn_text(lsn), snapshot.text, int(tag.rpartition(" ")[2]))
 
     async def _blocks(self, number: int) -> AsyncIterator[bytes]:
         while (data := await self._queues[number].get()) is not None:
@@ -259,7 +264,3 @@ async def together(*work: Coroutine[Any, Any, None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _lsn(lsn: int) -> str:
-    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"

@@ -7,7 +7,7 @@ made by this transfer before one, and the table of a shard that has no slots any
 from __future__ import annotations
 
 from .move import COORDINATOR, NEW, OLD, Table
-from .parts import Context
+from .parts import Context, failpoint
 from .servers import FAILURES
 from .tables import changes_of, ident
 
@@ -56,13 +56,17 @@ async def _make_one(context: Context, table: Table, place: str) -> None:
         target.terminate()
 
 
-async def drop_made(context: Context) -> None:
-    """Before a switch, or after the way back: the tables that this transfer made."""
+async def drop_made(context: Context, keep_references: bool = False) -> None:
+    """Before a switch, or after the way back: the tables that this transfer made; copies of references may stay."""
+    kept = {f"{ident(schema)}.{ident(name)}" for schema, name in context.move.references if keep_references}
     for one in reversed(await context.journal.objects(context.move.name)):
-        if one.kind == "table":
+        if one.kind == "table" and one.object in kept:
+            await context.journal.forget_object(one.name, one.place, one.kind, one.object)
+        elif one.kind == "table":
             async with context.servers.connected(one.place) as connection:
                 await connection.execute("set lock_timeout = '10s'")
                 await connection.execute(f"drop table if exists {one.object} cascade")
+            failpoint("table_dropped")
             await context.journal.forget_object(one.name, one.place, one.kind, one.object)
 
 
@@ -78,6 +82,7 @@ async def drop_old(context: Context, keep: bool) -> None:
         async with context.servers.connected(place) as connection:
             await connection.execute("set lock_timeout = '10s'")
             for table in move.tables:
+                failpoint("old_kept")
                 for schema in (OLD, NEW):
                     await connection.execute(f"drop table if exists {schema}.{ident(table[1])} cascade")
                 if place != COORDINATOR and not move.is_between and place not in move.homes(move.after, table):

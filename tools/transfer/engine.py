@@ -20,7 +20,8 @@ from .cutover import Cutover
 from .ending import drop_made, drop_old, make_everywhere
 from .move import Move
 from .parts import Context, Copied, Data, Streams, Switch, Verified
-from .preparing import drop_all, finish_tables, load, prepare
+from .preparing import check_slots, drop_all, finish_tables, load, prepare, settled
+from .resyncing import resync
 from .tables import MovedTable
 from .verifying import verify
 
@@ -42,7 +43,8 @@ class AllStreams:
 
     def __init__(self, context: Context, move: Move, tables: Mapping[str, list[MovedTable]]) -> None:
         self._context, self.move = context, move
-        self.appliers = [Applier(move, source, context.servers, tables[source.name], on_failure=self._failed)
+        self.appliers = [Applier(move, source, context.servers, tables[source.name], on_failure=self._failed,
+                                 whole=True)
                          for source in move.streams() if tables[source.name]]
 
     async def run(self) -> None:
@@ -107,6 +109,7 @@ class Plane:
         await prepare(self._move, self._links, self._journal, self._move.into)
 
     async def copy(self, progress: Callable[[Copied], None]) -> None:
+        await check_slots(self._move, self._links)      # else the copy would be of another history than its slot
         rows, size = await self._estimated()
         throttle, rate = self._context.throttle, Rate()
         tables = await self.tables(False)
@@ -122,6 +125,7 @@ class Plane:
         await _together(Copier(
             self._move, source, self._links, tables[source.name], parallel=throttle.parallel, throttle=rate,
             progress=partial(tell, source.name)).run() for source in self._move.streams())
+        await settled(self._move, self._links)
 
     async def finish(self, streams: Streams) -> None:
         tables = await self.tables(False)
@@ -149,19 +153,31 @@ class Plane:
         assert isinstance(streams, AllStreams)
         return await verify(self._context, streams, await self.tables(False))
 
-    async def resync(self, progress: Callable[[Copied], None]) -> None:
-        await drop_all(self._move, self._links, self._journal)
-        await drop_made(self._context)
+    async def resync(self, backwards: bool, progress: Callable[[Copied], None]) -> str:
+        rows, size = await self._estimated()
+        seen: dict[str, tuple[int, int]] = {}
+
+        def tell(source: str, done: int, sent: int) -> None:
+            seen[source] = (done, sent)
+            total = sum(one for one, _ in seen.values())
+            rate.bytes_per_s = self._context.throttle.bytes_per_s
+            progress(Copied(total, sum(one for _, one in seen.values()), max(rows, total), size))
+
+        rate = Rate(self._context.throttle.bytes_per_s)
         self._tables.clear()
-        await self.prepare()
-        await self.copy(progress)
+        if not backwards:
+            await make_everywhere(self._context)
+        move = self._way(backwards)
+        found = await resync(move, self._links, self._journal, throttle=rate, progress=tell)
+        await settled(move, self._links)
+        return f"{sum(one.differing for one in found)} of {sum(one.chunks for one in found)} chunks were copied again"
 
     async def drop_streams(self) -> None:
         for backwards in (False, True):
             await drop_all(self._way(backwards), self._links, self._journal)
 
-    async def drop_targets(self) -> None:
-        await drop_made(self._context)
+    async def drop_targets(self, keep_references: bool) -> None:
+        await drop_made(self._context, keep_references)
 
     async def drop_sources(self, keep: bool) -> None:
         await drop_old(self._context, keep)

@@ -146,14 +146,16 @@ class Data(Protocol):
     async def verify(self, streams: Streams) -> Verified:
         """Compare all rows that moved."""
 
-    async def resync(self, progress: Callable[[Copied], None]) -> None:
-        """A slot is lost or a source has another history: new slots, and only what differs is copied again."""
+    async def resync(self, backwards: bool, progress: Callable[[Copied], None]) -> str:
+        """A slot is lost or a source has another history: new slots, and only what differs is copied again. Says how
+        much that was."""
 
     async def drop_streams(self) -> None:
         """Slots, publications, origins, progress tables: what only the transfer needs."""
 
-    async def drop_targets(self) -> None:
-        """The copied rows at the targets; before a switch, or after the way back."""
+    async def drop_targets(self, keep_references: bool) -> None:
+        """The copied rows at the targets; before a switch, or after the way back. ``keep_references``: copies of
+        reference tables are in use since the switch, and the layout names them."""
 
     async def drop_sources(self, keep: bool) -> None:
         """The rows that have left the sources, after a switch; ``keep``: tables are left in schema shardproxy_old."""
@@ -182,9 +184,16 @@ class Switch(Protocol):
 
 
 def failpoint(name: str) -> None:
-    """Die here, without a word, if a test says so: ``SHARDPROXY_FAILPOINT=name``."""
-    if os.environ.get("SHARDPROXY_FAILPOINT") == name:
-        os._exit(137)
+    """Die here, without a word, if a test says so: ``SHARDPROXY_FAILPOINT=name``; ``name@FILE``: once, making FILE."""
+    wanted, _, once = os.environ.get("SHARDPROXY_FAILPOINT", "").partition("@")
+    if wanted != name:
+        return
+    if once:
+        try:
+            os.close(os.open(once, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return
+    os._exit(137)
 
 
 def plain(blockers: list[Blocker] | tuple[Blocker, ...]) -> list[dict[str, Any]]:

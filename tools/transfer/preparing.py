@@ -14,8 +14,11 @@ from typing import Any, Protocol
 
 import asyncpg
 
+from shardproxy.dialects.changes import SlotLost
+
 from .chunks import TABLES, lsn_text, position_of
 from .move import Move, Place, Table
+from .parts import failpoint
 from .tables import (
     Links,
     MovedTable,
@@ -28,7 +31,8 @@ from .tables import (
     origin_name,
 )
 
-__all__ = ["Notes", "drop_all", "finish_tables", "load", "prepare"]
+__all__ = ["Notes", "check_slots", "drop_all", "drop_stream", "drop_uniques", "finish_tables", "load", "prepare",
+           "settled"]
 
 DROP_S, POLITE_S, DROP_PAUSE_S = 20.0, 1.0, 0.1
 _DROP_SLOT = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1"
@@ -37,6 +41,17 @@ _BEGUN = "select exists (select from shardproxy.transfer_positions where transfe
 _DROP_ORIGIN = "select pg_replication_origin_drop(roname) from pg_replication_origin where roname = $1"
 _END_WRITER = ("select pg_terminate_backend(pid) from pg_stat_activity "
                "where pid = $1 and application_name = 'shardproxy transfer'")
+_UNIQUES = """
+select case when c.oid is not null then format('alter table %s drop constraint %I cascade', i.indrelid::regclass,
+                                               c.conname)
+            else format('drop index %s cascade', i.indexrelid::regclass) end
+  from pg_index i left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid
+   and c.contype in ('u', 'x')
+ where i.indrelid = $1::text::regclass and (i.indisunique or i.indisexclusion) and not i.indisprimary
+   and not i.indisreplident and $2::text[] <> array(
+       select a.attname::text from unnest(i.indkey::int2[]) k (attnum) join pg_attribute a
+           on a.attrelid = i.indrelid and a.attnum = k.attnum order by 1)
+"""
 _MISSING = {
     "constraint": "select not exists (select from pg_constraint where conrelid = $1::text::regclass and conname = $2)",
     "foreign key": "select not exists (select from pg_constraint where conrelid = $1::text::regclass and conname = $2)",
@@ -103,6 +118,7 @@ async def follow_from_now(move: Move, links: Links, notes: Notes, source: Place,
     connection = await links.open(source.name)
     try:
         await notes.note_object(move.name, source.name, "publication", name)
+        failpoint("publication_noted")
         if not await connection.fetchval("select exists (select from pg_publication where pubname = $1)", name):
             names = ", ".join(table.source_name for table in tables)
             await connection.execute(f"create publication {ident(name)} for table {names}")
@@ -114,7 +130,9 @@ async def follow_from_now(move: Move, links: Links, notes: Notes, source: Place,
     if position is None:
         stream = await changes_of().open((await links.primary(source.name)).target)
         try:
+            failpoint("slot_noted")
             position = lsn_text(await stream.create_slot(name))
+            failpoint("slot_made")
         finally:
             stream.close()
     for place in move.targets:
@@ -142,6 +160,7 @@ async def _make_tables(move: Move, links: Links, notes: Notes, source: Place, pl
             if made is None:
                 raise TableChanged(f"there is no table {table.text}")
             await notes.note_object(move.name, place.name, "table", table.target_name)
+            failpoint("table_noted")
             async with target.transaction():
                 for sql in made.first:
                     await target.execute(sql)
@@ -169,6 +188,45 @@ async def finish_tables(move: Move, links: Links, tables: dict[str, list[MovedTa
     return warnings
 
 
+async def drop_uniques(move: Move, links: Links, tables: dict[str, list[MovedTable]]) -> None:
+    """What keeps apart rows that are copied at several moments, beside their identity; ``finish_tables`` makes it."""
+    for place in move.targets:
+        target = await links.open(place.name)
+        try:
+            await target.execute("set lock_timeout = '10s'")
+            for table in {one.text: one for found in tables.values() for one in found}.values():
+                if place in move.targets_of(table.table):
+                    for sql in await target.fetch(_UNIQUES, table.target_name, sorted(table.identity)):
+                        await target.execute(sql[0])
+        finally:
+            target.terminate()
+
+
+async def check_slots(move: Move, links: Links) -> None:
+    """SlotLost: a source has failed over to a server without the slot, or it was dropped, or gave up its WAL."""
+    for source in move.streams():
+        connection = await links.open(source.name)
+        try:
+            status = await connection.fetchval("select coalesce(wal_status, 'reserved') from pg_replication_slots "
+                                               "where slot_name = $1", object_name(move, source))
+        finally:
+            connection.terminate()
+        if status is None or status == "lost":
+            raise SlotLost(f"{source} has {'no slot' if status is None else 'lost what was kept for slot'} "
+                           f"{object_name(move, source)}")
+
+
+async def settled(move: Move, links: Links) -> None:
+    """What was copied is on the disks of the targets when this returns: chunks are committed without waiting for it."""
+    for place in move.targets:
+        target = await links.open(place.name)
+        try:
+            await target.execute("set synchronous_commit = on; "
+                                 "select pg_logical_emit_message(true, 'shardproxy', '')")
+        finally:
+            target.terminate()
+
+
 async def _finish(links: Links, place: Place, table: MovedTable, later: Sequence[Any]) -> list[str]:
     warnings: list[str] = []
     target = await links.open(place.name)
@@ -177,6 +235,7 @@ async def _finish(links: Links, place: Place, table: MovedTable, later: Sequence
         for kind, name, sql in later:
             if kind in _MISSING and not await target.fetchval(_MISSING[kind], table.target_name, name):
                 continue
+            failpoint(f"finish_{kind.replace(' ', '_')}")
             try:
                 await target.execute(sql)
             except (asyncpg.UndefinedTableError, asyncpg.UndefinedObjectError, asyncpg.UndefinedFunctionError,
@@ -209,6 +268,7 @@ async def drop_stream(move: Move, links: Links, notes: Notes, source: Place) -> 
     connection = await links.open(source.name)
     try:
         await _drop_slot(connection, name)
+        failpoint("slot_dropped")
         await notes.forget_object(move.name, source.name, "slot", name)
         await connection.execute(f"drop publication if exists {ident(name)}")
     finally:

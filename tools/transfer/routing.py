@@ -92,6 +92,19 @@ class Routing:
             self._index.get(new, NOWHERE) if old == self._source.name else NOWHERE
             for old, new in zip(*places, strict=True))
 
+    def own_slots(self) -> tuple[int, frozenset[int]] | None:
+        """Number of slots, and those whose rows are this source's, where a key of one integer is hashed."""
+        found = self._move.before.table(*self._table.table)
+        if self.fixed is not None or not self._digits or found is None or not found.key:
+            return None
+        space = self._move.before.keyspaces[found.keyspace]
+        return space.slots, frozenset(slot for slot, owner in enumerate(space.owners)
+                                      if space.places()[owner] == self._source.name)
+
+    def is_own(self, key: Sequence[bytes | None]) -> bool:
+        """Whether a row with this key was this source's before the move."""
+        return self._move.source_of(self._table.table, key) == self._source
+
     def owners(self, key: Sequence[bytes | None]) -> tuple[int, ...]:
         """All targets that have the row."""
         if self.everywhere:

@@ -43,6 +43,7 @@ async def run(config: Config, database: str, name: str, log: Callable[..., None]
         record = await _record(journal.load, name)
         if record.state in FINAL:
             return
+        log("begins", pid=os.getpid(), state=record.state, after=record.runner)
         if record.runner is not None and is_dead(record.runner):
             await journal.take_lease(name, f"{socket.gethostname()}:{os.getpid()}", LEASE_S, dead=record.runner)
         throttle = Throttle(**(record.body.get("throttle") or {}))
@@ -81,7 +82,16 @@ def is_dead(runner: str) -> bool:
         return True
     except PermissionError:
         return False
-    return False
+    return _is_zombie(pid)
+
+
+def _is_zombie(pid: str) -> bool:
+    """Killed, but still in the table: in a container nobody may be there to wait for it."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return text.rpartition(b")")[2].split()[:1] == [b"Z"]
 
 
 def main(argv: list[str] | None = None) -> int:

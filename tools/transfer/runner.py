@@ -142,7 +142,8 @@ class Runner:
             except _LOST as error:
                 await self._again(error)
             except (ShardproxyError, asyncpg.PostgresError) as error:
-                await self.fail(f"{error or type(error).__name__}", "put that right, then `resume`; or `cancel`")
+                await self.fail(f"{error or type(error).__name__}", f"{self._remedy(error)}, then `resume`; or "
+                                f"`{'complete' if self.record.state == 'SWITCHED' else 'cancel'}`")
 
     async def _idle(self) -> bool:
         """Paused or failed: wait a little for a verb. True: nothing came, this process is not needed."""
@@ -154,6 +155,12 @@ class Runner:
         await self.flush(force=True)
         return True
 
+    @staticmethod
+    def _remedy(error: BaseException) -> str:
+        if isinstance(error, asyncpg.DiskFullError):
+            return "make room on the disk of the server that says so"
+        return "put that right"
+
     async def _again(self, error: BaseException) -> None:
         """A server cannot be reached: go on as soon as it can, as long as that may last."""
         await self.stop_streams()
@@ -161,7 +168,8 @@ class Runner:
         text = f"{error}" or type(error).__name__
         self.context.log("lost", error=text, attempt=self._failures)
         if self._failures >= RETRIES:
-            await self.fail(text, "make the server reachable, then `resume`")
+            await self.fail(text, "make the server reachable, then `resume`; or "
+                            f"`{'complete' if self.record.state == 'SWITCHED' else 'cancel'}`")
             return
         self.note(waiting=text)
         await self.flush()
@@ -181,13 +189,13 @@ class Runner:
 
     async def _resync(self, reason: str) -> None:
         await self.stop_streams()
-        if self.record.state in ("SWITCHED", "REVERSED"):
-            self.note(reverse={"possible": False, "why": reason})
-            await self.fail(f"the way back is lost: {reason}", "`complete` ends the transfer; the tables stay where "
-                                                               "they are now")
+        await self.journal.log(self.name, "resync", reason=reason, state=self.record.state)
+        if self.record.state == "SWITCHED":     # clients go on at the new side; the old one is made whole again
+            self.note(resync_back=True, reverse={"possible": False, "why": f"it is being compared again: {reason}"})
+            await self.flush(force=True)
             return
-        await self.journal.log(self.name, "resync", reason=reason)
-        await self.to("RESYNC", verified=None)
+        changes = {"fingerprint": await self.fingerprints()} if self.record.state == "REVERSED" else {}
+        await self.to("RESYNC", verified=None, **changes)
 
     # -- steps
 
@@ -219,8 +227,18 @@ class Runner:
         await self.to("CATCHING_UP")
 
     async def _copy_again(self) -> None:
-        await self._interruptible(self.data.resync(self._progress))
+        found = await self._interruptible(self.data.resync(False, self._progress))
+        await self.journal.log(self.name, "compared again", result=found)
+        failpoint("resync_done")
         await self.to("CATCHING_UP")
+
+    async def _way_back_again(self) -> None:
+        """After a switch: a slot of the new side was lost."""
+        found = await self._interruptible(self.data.resync(True, self._progress))
+        await self.journal.log(self.name, "compared again", result=found)
+        failpoint("resync_done")
+        self.note(resync_back=None, reverse={"possible": True, "why": ""})
+        await self.flush(force=True)
 
     async def _catch_up(self) -> None:
         """Indexes and foreign keys hold only when every stream is beyond the last chunk."""
@@ -250,6 +268,8 @@ class Runner:
 
     async def _stay(self) -> None:
         """Replicate; verify and look around from time to time, until a verb comes."""
+        if self.record.state == "SWITCHED" and self.record.body.get("resync_back"):
+            await self._way_back_again()
         await self.running()
         looked, age = 0.0, time.time() - (self.record.body.get("verified") or {}).get("at", 0.0)
         due = time.monotonic() + VERIFY_EVERY_S - min(age, VERIFY_EVERY_S)
@@ -270,12 +290,16 @@ class Runner:
 
     async def _interruptible(self, work: Any) -> Any:
         """Do work, and stop it when a verb comes: it is begun again afterwards."""
+        return await self.watched(work, interruptible=True)
+
+    async def watched(self, work: Any, *, interruptible: bool = False) -> Any:
+        """Do work that waits for the streams, and raise what ends one of them meanwhile."""
         task = asyncio.ensure_future(work)
         try:
             while not (await asyncio.wait((task,), timeout=TICK_S))[0]:
                 self._check_streams()
                 await self.flush()
-                if await self.journal.requests(self.name) and await self.verbs.interrupts():
+                if interruptible and await self.journal.requests(self.name) and await self.verbs.interrupts():
                     raise Conflict("a verb came")
             return task.result()
         finally:
@@ -290,11 +314,13 @@ class Runner:
         await self.stop_streams()
         self.context.log("ending", step="slots")
         await self.data.drop_streams()
+        failpoint("ending_tables")
         self.context.log("ending", step="tables")
         if ending["verb"] == "cancel":
-            await self.data.drop_targets()
+            await self.data.drop_targets(keep_references=bool(self.record.body.get("was_switched")))
         else:
             await self.data.drop_sources(ending["keep"])
+        failpoint("ending_fences")
         self.context.log("ending", step="fences")
         await self.switch.release()
         await self.to("CANCELLED" if ending["verb"] == "cancel" else "DONE", ending=None, lag_bytes=0, blocked_by=[])
@@ -375,9 +401,10 @@ class Runner:
         """The cutover has committed; rows go the other way now."""
         await self.stop_streams()
         with contextlib.suppress(*_LOST):
+            failpoint("before_disarm")
             await self.data.disarm(backwards)           # else the end of the transfer does it
-        await self.to("REVERSED" if backwards else "SWITCHED", pause_ms=pause_ms, blocked_by=[],
-                      verified=None, reverse={"possible": True, "why": ""})
+        await self.to("REVERSED" if backwards else "SWITCHED", pause_ms=pause_ms, blocked_by=[], was_switched=True,
+                      verified=None, resync_back=None, reverse={"possible": True, "why": ""})
 
     async def blocked(self, blockers: tuple[Blocker, ...]) -> None:
         """Show who stands in the way."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from shardproxy.dialects.replication import LinkError
 from shardproxy.errors import ShardproxyError
 
 from .journal import Conflict, Request
@@ -67,8 +68,11 @@ class Verbs:
             except Mismatch as error:
                 code, text, more = MISMATCH, f"{error}", {}
                 await runner.fail(text, "repair the rows (`status` shows SQL), then `resume`; or `cancel`")
+            except (LinkError, OSError) as error:       # the next step of the runner sees to it
+                code, text, more = BLOCKED, f"{error or type(error).__name__}", {}
             except (ShardproxyError, *FAILURES) as error:
                 code, text, more = FAILED, f"{error or type(error).__name__}", {}
+            failpoint(f"answer_{request.verb}")
             await runner.journal.answer(request.id, code, text, **more)
             await runner.journal.log(runner.name, request.verb, args=request.args, code=code, answer=text)
 
@@ -98,7 +102,8 @@ class Verbs:
         elif state == _REACHED.get(request.verb):
             await runner.journal.answer(request.id, DONE, f"{runner.name} is {state} already",
                                         pause_ms=runner.record.body.get("pause_ms"))
-        elif runner.record.body.get("ending") and request.verb not in ("resume", "throttle", "pause"):
+        elif (runner.record.body.get("ending") or {"verb": request.verb})["verb"] != request.verb and (
+                request.verb not in ("resume", "throttle", "pause")):
             await runner.journal.answer(request.id, REFUSED, f"{runner.name} is being ended")
         elif state not in _ALLOWED[request.verb]:
             remedy = _REMEDIES.get(request.verb, "")
@@ -142,7 +147,7 @@ class Verbs:
         return DONE, f"copies {rate}, {values['parallel']} chunks at a time", {}
 
     async def _verify(self, args: Mapping[str, Any]) -> tuple[int, str, dict[str, Any]]:
-        found = await self._runner.verify()
+        found = await self._runner.watched(self._runner.verify())
         return DONE, f"{found.rows} rows are equal on both sides at {found.position}", {}
 
     async def _switch(self, args: Mapping[str, Any]) -> tuple[int, str, dict[str, Any]]:
@@ -154,7 +159,7 @@ class Verbs:
             return await self._dry_run()
         age = time.time() - (runner.record.body.get("verified") or {}).get("at", 0.0)
         if age > MAX_AGE_S:
-            await runner.verify()
+            await runner.watched(runner.verify())
         return await self._cut_over(False, float(args.get("max_hold") or 1.0))
 
     async def _reverse(self, args: Mapping[str, Any]) -> tuple[int, str, dict[str, Any]]:
@@ -168,6 +173,7 @@ class Verbs:
         runner = self._runner
         streams = await runner.running()
         await runner.data.arm(backwards)
+        failpoint("armed")
         before = runner.record.state
         await runner.to("CUTOVER", before_cutover=before, backwards=backwards)
         failpoint("before_cutover")

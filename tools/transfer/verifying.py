@@ -21,6 +21,7 @@ from .chunks import Chunk, lsn_text, plan_chunks, range_sql
 from .move import Move, Place
 from .parts import Context, Streams, Verified
 from .routing import NOWHERE, Routing
+from .sums import hash_sql, hashes, printed, sum_of
 from .tables import Links, MovedTable, changes_of, ident, read_only
 from .target import lookup
 
@@ -130,7 +131,7 @@ class Verifier:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             _, position = await connection.fetchrow(_SNAPSHOT)
             if routing.fixed is not None:
-                found = await self._sum(connection, own, own.source_name, where)
+                found = await sum_of(connection, own, own.source_name, where)
                 names = [place.name for place in table.targets] if routing.everywhere else (
                     [table.targets[routing.fixed].name] if routing.fixed != NOWHERE else [])
                 sums = dict.fromkeys(names, found)
@@ -147,24 +148,18 @@ class Verifier:
         if slots is not None:
             count, owners = slots
             slot = self._changes.slot_sql(ident(own.key[0]), count)
-            rows = await connection.fetch(f"select {slot} as slot, count(*), sum({_hash(own)})::text "
+            rows = await connection.fetch(f"select {slot} as slot, count(*), sum({hash_sql(own)})::text "
                                           f"from {own.source_name} where {where} group by 1")
             for number, size, total in rows:
                 _add(sums, table, owners[number], size, int(total))
             return sums
-        async for values, found in _hashes(connection, own, own.source_name, where, own.key):
+        async for values, found in hashes(connection, own, own.source_name, where, own.key):
             _add(sums, table, routing.owner(values), 1, found)
         return sums
 
     async def _target_sums(self, table: _Table, name: str, chunk: Chunk) -> tuple[int, int]:
         own = table.any
-        return await self._sum(self._target(name), own, own.target_name, range_sql(own, chunk))
-
-    @staticmethod
-    async def _sum(connection: Any, own: MovedTable, name: str, where: str) -> tuple[int, int]:
-        rows, total = await connection.fetchrow(
-            f"select count(*), coalesce(sum({_hash(own)}), 0)::text from {name} where {where}")
-        return rows, int(total)
+        return await sum_of(self._target(name), own, own.target_name, range_sql(own, chunk))
 
     # -- rows
 
@@ -201,14 +196,14 @@ class Verifier:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 _, position = await connection.fetchrow(_SNAPSHOT)
                 names = (*own.identity, *own.key)
-                async for values, found in _hashes(connection, own, own.source_name, where, names):
+                async for values, found in hashes(connection, own, own.source_name, where, names):
                     for owner in routing.owners(values[size:]):
                         expected[table.targets[owner].name, tuple(values[:size])] = found
             await self._reach(name, position)
         for place in table.targets:
             connection = self._target(place.name)
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                async for values, found in _hashes(connection, own, own.target_name, where, own.identity):
+                async for values, found in hashes(connection, own, own.target_name, where, own.identity):
                     actual[place.name, tuple(values)] = found
         return expected, actual
 
@@ -282,33 +277,16 @@ def _add(sums: Sums, table: _Table, owner: int, rows: int, total: int) -> None:
         sums[name] = before[0] + rows, before[1] + total
 
 
-def _hash(table: MovedTable, alias: str = "") -> str:
-    columns = ", ".join(f"{alias}{ident(name)}" for name in table.columns)
-    return f"hashtextextended(row({columns})::text, 0)"
-
-
-def _printed(column: str) -> str:
-    return f"case when {column} is not null then format('%s', {column}) end"
-
-
-async def _hashes(connection: Any, table: MovedTable, name: str, where: str, columns: Sequence[str]) -> Any:
-    """(values of these columns, hash) of all rows."""
-    texts = ", ".join(_printed(ident(column)) for column in columns)
-    sql = f"select array[{texts}]::text[], {_hash(table)} from {name} where {where}"
-    async for values, found in connection.cursor(sql, prefetch=10_000):
-        yield [None if value is None else value.encode() for value in values], found
-
-
 async def _hashes_of(connection: Any, table: MovedTable, name: str, keys: Sequence[Identity]) -> list[Any]:
     """(identity, key, hash) of the rows with these identities."""
     arrays = ", ".join(f"${number}::text[]" for number in range(1, len(table.identity) + 1))
     names = ", ".join(f"k{number}" for number in range(len(table.identity)))
     same = " and ".join(f"t.{ident(own)} = k.k{number}::{kind}" for number, (own, kind) in
                         enumerate(zip(table.identity, table.identity_types, strict=True)))
-    texts = ", ".join(_printed(f"t.{ident(column)}") for column in table.key)
+    texts = ", ".join(printed(f"t.{ident(column)}") for column in table.key)
     values = [[cast(bytes, key[at]).decode() for key in keys] for at in range(len(table.identity))]
     rows = await connection.fetch(
-        f"select k.n, array[{texts}]::text[], {_hash(table, 't.')} from unnest({arrays}) with ordinality "
+        f"select k.n, array[{texts}]::text[], {hash_sql(table, 't.')} from unnest({arrays}) with ordinality "
         f"k ({names}, n) join {name} t on {same}", *values)
     return [(keys[number - 1], [None if one is None else one.encode() for one in key], found)
             for number, key, found in rows]

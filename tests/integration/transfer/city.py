@@ -127,15 +127,16 @@ class City:
 
     # -- the command line
 
-    async def cli(self, *words: str, failpoint: str = "", timeout: float = 90) -> tuple[int, str]:
-        """Exit code and output of ``shardproxy ...``."""
+    async def cli(self, *words: str, failpoint: str = "", timeout: float = 90, machine: int = 0) -> tuple[int, str]:
+        """Exit code and output of ``shardproxy ...``, with the configuration and in the folder of this machine."""
+        config = self.proxies[machine].config_path
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
         environment.pop("SHARDPROXY_FAILPOINT", None)
         if failpoint:
             environment["SHARDPROXY_FAILPOINT"] = failpoint
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "shardproxy.tools.cli", *words, "--config", str(self.proxies[0].config_path),
-            env=environment, cwd=self.folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+            sys.executable, "-m", "shardproxy.tools.cli", *words, "--config", str(config),
+            env=environment, cwd=config.parent, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
         try:
             out, _ = await asyncio.wait_for(process.communicate(), timeout)
         except TimeoutError:
@@ -154,6 +155,13 @@ class City:
         found: dict[str, Any] = json.loads(await self.do(tool, "status", name, "--json"))
         return found
 
+    async def state(self, name: str) -> tuple[str, str | None]:
+        """State and error in the journal: the command line takes longer."""
+        async with self.direct() as there:
+            row = await there.fetchrow("select state, body ->> 'error' as error from shardproxy.transfers "
+                                       "where name = $1", name)
+        return (row["state"], row["error"]) if row is not None else ("", None)
+
     async def until(self, tool: str, name: str, *states: str, seconds: float = 60) -> dict[str, Any]:
         """Wait for a state. The journal is asked, not the command line: that would take the time of the runner."""
         deadline = time.monotonic() + seconds
@@ -169,8 +177,8 @@ class City:
 
     def log(self) -> str:
         """Of the runners."""
-        folder = self.proxies[0].config_path.with_suffix(".topology") / "transfers"
-        return "\n".join(path.read_text()[-6000:] for path in sorted(folder.glob("*.log")))
+        folders = [proxy.config_path.with_suffix(".topology") / "transfers" for proxy in self.proxies]
+        return "\n".join(path.read_text()[-6000:] for folder in folders for path in sorted(folder.glob("*.log")))
 
 
 class Connected:
