@@ -97,6 +97,11 @@ class Dialect(Protocol):
         """Compare tables (``TableLayout``) on the coordinator and the shards (connections by place), and give the
         coordinator what it needs of those that only the shards have."""
 
+    async def fill_lookup(self, coordinator: Any, shards: Mapping[str, Any], layout: Any,
+                          ) -> dict[tuple[str, str], str]:
+        """Note on the coordinator where the keys of keyspaces with ``lookup`` are, of tables that were not looked
+        through before. Gives the tables that cannot be served, and why."""
+
     async def exchange(self, connection: Any, name: str, how: str, tables: Sequence[tuple[str, str]]) -> None:
         """At a cutover: what these names stand for. ``how``: ``shell`` or ``table`` on the coordinator, ``swap`` with
         copies that were made beside, ``unswap``. In one transaction; of one ``name``, once only."""

@@ -78,6 +78,13 @@ class Postgres(Proxying):
 
         return await adopt(coordinator, shards, tables)
 
+    async def fill_lookup(self, coordinator: Any, shards: Mapping[str, Any], layout: Any,
+                          ) -> dict[tuple[str, str], str]:
+        """Note where the keys of keyspaces with ``lookup`` are; why a table cannot be served."""
+        from shardproxy.dialects.postgres.sharded.lookup import fill
+
+        return await fill(coordinator, shards, layout)
+
     async def settle_layout(self, connection: Any, store: Callable[[Sequence[Any]], Awaitable[None]]) -> bool:
         """Have what DDL changed in the layout stored."""
         from shardproxy.dialects.postgres.sharded.laid_out import settle

@@ -142,8 +142,9 @@ class Keyspace(Settings):
     shards: Mapping[str, Shard] = setting({}, "Shards by name. The default keyspace has one.")
     function: Literal["hash", "range", "list", "lookup"] = setting(
         "hash", "How keys are dealt to slots. hash: as PostgreSQL deals rows to hash partitions. range, list: as "
-        "ranges and lists say. lookup: a list that the proxy keeps and that may change while it runs.")
-    slots: int = setting(1024, 'Number of slots under function = "hash".', ge=1, le=65536, strict=True)
+        "ranges and lists say. lookup: a table of the coordinator, kept by the proxy, says where each key is; a new "
+        "key goes where lists say, else to a slot as under hash.")
+    slots: int = setting(1024, 'Number of slots under function = "hash" or "lookup".', ge=1, le=65536, strict=True)
     ranges: Mapping[str, Ranges] = setting({}, "Keys of each shard, a range or a list of ranges: "
                                            "`ranges.s0 = { below = 1000 }`. Text is compared by its bytes.")
     lists: Mapping[str, tuple[KeyText, ...]] = setting({}, "Keys of each shard: "

@@ -110,7 +110,8 @@ def _together(found: Analysis, filters: list[ShardFilter]) -> ShardFilter | None
                 first is not None and relation.layout.keyspace != first.keyspace)):
             return None
     if filters and len({one.keyspace for one in filters}) == 1 and (
-            len(found.layout.keyspaces[filters[0].keyspace].used()) == 1):
+            len(found.layout.keyspaces[filters[0].keyspace].used()) == 1) and (
+            found.layout.keyspaces[filters[0].keyspace].function != "lookup"):
         return replace(filters[0], keys=None)       # one shard has all
     if found.sharded:
         read = whole_filter(found)

@@ -177,8 +177,10 @@ class Sharding:
                      known: _Known) -> Adopted:
         """What is in transfer is left as it is known: its tables are at two places for a while."""
         moving = set(self._moving(name))
+        unplaced = await dialect.fill_lookup(coordinator, shards, layout)       # before a client sees a shell
         adopted = await dialect.adopt(coordinator, shards, [table for table in layout.tables()
                                                             if (table.schema, table.name) not in moving])
+        adopted.refused.update(unplaced)
         before = known.adopted.pending if known.adopted is not None else {}
         adopted.pending.update({table: why for table, why in before.items() if table in moving})
         return adopted

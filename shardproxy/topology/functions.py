@@ -1,6 +1,7 @@
 """Sharding functions: from the values of a key to a slot. Which shard owns a slot, the layout says.
 
-``hash`` has as many slots as the keyspace says, ``range``, ``list`` and ``lookup`` one for each rule, behind slot 0.
+``hash`` has as many slots as the keyspace says, ``range`` and ``list`` one for each rule, behind slot 0; ``lookup`` has
+both, those of its rules at the end.
 Invariant: NULL, and a key of NULLs, live in slot 0. None means that the slot cannot be computed, or that no rule takes
 the value: whoever reads asks every shard then, whoever writes refuses.
 """
@@ -118,5 +119,11 @@ def _listed(dialect: Hashes, rules: tuple[Rule, ...], type_oid: int) -> Mapping[
     return found
 
 
-FUNCTIONS: Mapping[str, Function] = {"hash": _hash, "range": _range, "list": _list, "lookup": _list}
-"""``lookup`` is a list that is kept by the proxy and changes while it runs."""
+def _lookup(dialect: Hashes, slots: int, rules: tuple[Rule, ...], types: Sequence[int], values: Sequence[Key],
+            ) -> int | None:
+    listed = _list(dialect, slots, rules, types, values)
+    return listed if listed is not None else _hash(dialect, slots - len(rules), rules, types, values)
+
+
+FUNCTIONS: Mapping[str, Function] = {"hash": _hash, "range": _range, "list": _list, "lookup": _lookup}
+"""``lookup`` says where a key goes that has no place yet; where the others are, ``lookup.py`` knows."""

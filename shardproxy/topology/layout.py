@@ -15,6 +15,7 @@ from typing import Any
 from shardproxy import dialects
 
 from .functions import Key, Rule, range_slots, slot_of
+from .lookup import KnownKeys, written
 
 __all__ = ["DEFAULT_SCHEMA", "Key", "KeyspaceLayout", "Layout", "Rule", "TableLayout"]
 
@@ -53,13 +54,20 @@ class KeyspaceLayout:
 
     def slot_of(self, types: Sequence[int], values: Sequence[Key]) -> int | None:
         """The slot of a key; see ``shard_of``."""
+        if self.function == "lookup" and any(value is not None for value in values):
+            return self.known.get(self.lookup_key(types, values))
+        return self.new_slot_of(types, values)
+
+    def new_slot_of(self, types: Sequence[int], values: Sequence[Key]) -> int | None:
+        """The slot of a key that has no place yet."""
         return slot_of(self.function, self._dialect, self.slots, self.rules, types, values)
 
     def shard_of(self, types: Sequence[int], values: Sequence[Key]) -> int | None:
         """Index of the shard that a key lives on. ``types``: OIDs of the types of the key's columns.
 
-        None: it cannot be computed (type, format), or no rule of the keyspace takes the key. Where one shard owns all
-        slots, and hashes or has no key to look at, no key is looked at.
+        None: it cannot be computed (type, format), no rule of the keyspace takes the key, or (``lookup``) it is not
+        known here. Where one
+        shard owns all slots, and hashes or has no key to look at, no key is looked at.
         """
         if len(self._used) == 1 and (self.function == "hash" or not types):
             return self._used[0]
@@ -76,6 +84,15 @@ class KeyspaceLayout:
 
     def _within(self, slots: set[int] | None) -> set[int] | None:
         return None if slots is None else {self.owners[slot] for slot in slots}
+
+    def lookup_key(self, types: Sequence[int], values: Sequence[Key]) -> bytes | None:
+        """A key as the table of ``lookup`` has it; None: it cannot be read."""
+        return written(self._dialect.key_value(types[0], values[0])) if len(values) == 1 else None
+
+    @cached_property
+    def known(self) -> KnownKeys:
+        """Keys that were looked up."""
+        return KnownKeys()
 
     def used(self) -> tuple[int, ...]:
         """Indexes of the shards that own slots, ascending: all that may hold rows."""

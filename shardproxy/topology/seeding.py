@@ -82,6 +82,8 @@ def _keyspace(name: str, database: Database) -> KeyspaceLayout:
                    for table, settings in space.tables.items())
     if space.function == "hash":
         owners, rules = _dealt(space), tuple[Rule, ...]()
+    elif space.function == "lookup":
+        owners, rules = _looked_up(space)
     else:
         owners, rules = _ruled(space)
     return KeyspaceLayout(name, shards, space.function, len(owners), owners, tables, rules, database.dialect)
@@ -101,6 +103,19 @@ def _dealt(space: Keyspace) -> tuple[int, ...]:
     """Even shares of neighbouring slots."""
     filled = _filled(space)
     return tuple(filled[slot * len(filled) // space.slots] for slot in range(space.slots))
+
+
+def _looked_up(space: Keyspace) -> tuple[tuple[int, ...], tuple[Rule, ...]]:
+    """Slots as under hash, and one more for each shard's list and the default."""
+    shards, owners = list(space.shards), list(_dealt(space))
+    rules = []
+    for shard, values in space.lists.items():
+        rules.append(Rule(len(owners), values=values))
+        owners.append(shards.index(shard))
+    if space.default_shard is not None:
+        rules.append(Rule(len(owners), default=True))
+        owners.append(shards.index(space.default_shard))
+    return tuple(owners), tuple(rules)
 
 
 def _ruled(space: Keyspace) -> tuple[tuple[int, ...], tuple[Rule, ...]]:

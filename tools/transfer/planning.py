@@ -239,6 +239,12 @@ def _move(name: str, tool: str, entry: Database, seen: Seen, tables: tuple[Table
           after: Layout) -> Move:
     """The places that lose and those that gain rows, from the two layouts."""
     split = tuple(table for table in tables if not _is_reference(after, table))
+    looked_up = sorted({found.keyspace for table in split for layout in (before, after)
+                        if (found := layout.table(*table)) is not None and found.key
+                        and layout.keyspaces[found.keyspace].function == "lookup"})
+    if looked_up:
+        raise PlanError([f'keyspace {one} has function = "lookup": its tables cannot be moved by this version'
+                         for one in looked_up])
     references = tuple(table for table in tables if _is_reference(after, table))
     shells = Move(name, "reshard" if tool == "reshard" else "federate", entry.name, split, (), (), before, after)
     losing, gaining = set[str](), set[str]()

@@ -15,6 +15,7 @@ from shardproxy.dialects.base import PlaceError
 
 from .decisions import COORDINATOR_SQL, PLACE_SQL
 from .laid_out import LAID_OUT_SQL
+from .lookup import LOOKUP_SQL
 from .shells import HIDE_SQL, SERVER, SHELL_SQL, WRAPPER_SQL
 
 __all__ = ["prepare_place"]
@@ -43,6 +44,7 @@ async def prepare_place(connection: Any, coordinator: bool) -> bool:
                     await connection.execute(WRAPPER_SQL)
                 await connection.execute(SHELL_SQL)
                 await connection.execute(LAID_OUT_SQL)
+                await connection.execute(LOOKUP_SQL)
                 await connection.execute(HIDE_SQL)
             await connection.execute(f"comment on schema shardproxy is '{mark}'")
     except asyncpg.InsufficientPrivilegeError as error:
@@ -52,7 +54,7 @@ async def prepare_place(connection: Any, coordinator: bool) -> bool:
 
 def _mark(coordinator: bool) -> str:
     """Comment on the schema: whose SQL made it."""
-    text = PLACE_SQL + (COORDINATOR_SQL + SHELL_SQL + LAID_OUT_SQL + HIDE_SQL if coordinator else "")
+    text = PLACE_SQL + (COORDINATOR_SQL + SHELL_SQL + LAID_OUT_SQL + LOOKUP_SQL + HIDE_SQL if coordinator else "")
     return f"shardproxy {'coordinator' if coordinator else 'shard'} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

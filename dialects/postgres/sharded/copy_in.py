@@ -26,6 +26,7 @@ from .copy_source import client_copy, copy_in_response
 from .errors import PgError, refused
 from .insert_from import differing, statement_places
 from .legs import Bind, Leg
+from .lookup import place_keys
 from .output import Output
 from .staged_rows import table_of
 from .statement import Statement
@@ -62,6 +63,8 @@ async def run_copy_in(tx: Transaction, plan: CopyIn, statement: Statement, out: 
         if plan.added:
             raise refused(f'COPY FROM into reference table "{plan.table[1]}" without all columns that have defaults',
                           "Name all columns, or use INSERT ... SELECT from another table.")
+    if statement.layout.keyspaces[plan.keyspace].function == "lookup":
+        await tx.begin_atomic()                 # where new keys are is written at the coordinator
     legs = await writers(tx, places, statement)
     copy = _Copy(tx, plan, statement, legs)
     source = client_copy(tx.session)
@@ -97,6 +100,7 @@ class _Copy:
         self.positions = [plan.columns.index(name) for name in self.key if name in plan.columns]
         self.index = {leg.place: number for number, leg in enumerate(legs)}
         self.known: dict[Raw, int] = {}
+        self.lookup = bool(self.key) and statement.layout.keyspaces[plan.keyspace].function == "lookup"
         self.headed = False
         self.order = bytearray()
         self.replies: list[Reply] = []
@@ -199,6 +203,8 @@ class _Copy:
         if self.plan.added:
             await self._deal_longer(rows, keys, portions)
             return
+        if self.lookup and self.plain:
+            await self._place_new(keys)
         known, order, digits, slots = self.known, bytearray(), self.digits, self.slots
         count = len(slots)
         for row, key in zip(rows, keys, strict=True):
@@ -225,7 +231,7 @@ class _Copy:
         else:
             values = [None if one is None else (one, 1) for one in self._fields(key)]
         layout = self.statement.layout.keyspaces[self.plan.keyspace]
-        index = layout.shard_of(self.types, values) if self.plain else None
+        index = self.statement.shard_of(layout, self.types, values) if self.plain else None
         if index is None:
             try:
                 place = await self._asked(self._values(key))
@@ -267,7 +273,16 @@ class _Copy:
         bind = Bind(self.types if self.binary else (TEXT,) * len(raw), (int(self.binary),) * len(raw), raw)
         leg = await self.tx.leg("")
         rows = await leg.rows(f"SELECT {casts}".encode(), bind, (1,)).all()
-        return place_of_binary(self.statement, self.plan.keyspace, self.types, wire.parse_data_row(rows[0]))
+        cells = wire.parse_data_row(rows[0])
+        await place_keys(leg, self.statement, self.plan.keyspace, self.plan.table, self.types,
+                         [[None if cell is None else (cell, 1) for cell in cells]])
+        return place_of_binary(self.statement, self.plan.keyspace, self.types, cells)
+
+    async def _place_new(self, keys: Sequence[Raw]) -> None:
+        """Under ``lookup``, new keys get their places many at a time."""
+        new = {key for key in keys if key is not None and key not in self.known}
+        await place_keys(await self.tx.leg(""), self.statement, self.plan.keyspace, self.plan.table, self.types,
+                         [self._values(key) for key in new])
 
     # -- columns that the data does not have
 
@@ -298,7 +313,7 @@ class _Copy:
         values: list[Any] = [given[name] if name in given else added[name] if not self.binary or added[name] is None
                              else (added[name], 1) for name in self.key]
         layout = self.statement.layout.keyspaces[self.plan.keyspace]
-        index = layout.shard_of(self.types, values) if self.plain else None
+        index = self.statement.shard_of(layout, self.types, values) if self.plain else None
         return self.index[await self._asked(values) if index is None else layout.places()[index]]
 
     def _longer(self, row: bytes, values: Sequence[bytes | None]) -> bytes:

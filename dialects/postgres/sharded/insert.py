@@ -16,6 +16,7 @@ from shardproxy.planner.plan import InsertRow, InsertRows, KeyValue
 
 from .errors import PgError
 from .legs import Rows
+from .lookup import place_keys
 from .output import Output
 from .statement import Statement
 from .writing import (
@@ -160,12 +161,15 @@ async def _asked(tx: Transaction, plan: InsertRows, statement: Statement, rows: 
     for row, values in rows:
         cells = [_cell(one, values) + b"::" + name.encode() for one, name in zip(row.key, names, strict=True)]
         texts.append(b"(" + b", ".join(cells) + b")")
+    if statement.layout.keyspaces[plan.keyspace].function == "lookup":
+        await tx.begin_atomic()                 # where new keys are is written at the coordinator
     leg = await tx.leg("")
-    found: list[str] = []
     with foreign_text():
-        async for payload in leg.rows(b"VALUES " + b", ".join(texts), statement.bind, (1,)):
-            found.append(place_of_binary(statement, plan.keyspace, types, wire.parse_data_row(payload)))
-    return found
+        keys = [wire.parse_data_row(payload) for payload in await leg.rows(
+            b"VALUES " + b", ".join(texts), statement.bind, (1,)).all()]
+    await place_keys(leg, statement, plan.keyspace, plan.table, types, [
+        [None if cell is None else (cell, 1) for cell in cells] for cells in keys])
+    return [place_of_binary(statement, plan.keyspace, types, cells) for cells in keys]
 
 
 def _cell(one: KeyValue | int, values: Added) -> bytes:

@@ -73,7 +73,8 @@ class Places:
         if known in spread:
             return None
         found = self._placed(batch)
-        if found is None and batch[0] == QUERY and len(batch) <= SPREAD_BYTES and not self.failed:
+        looked_up = any(space.function == "lookup" for space in self.sharding.layout.keyspaces.values())
+        if found is None and batch[0] == QUERY and len(batch) <= SPREAD_BYTES and not (self.failed or looked_up):
             spread[known] = None        # a text alone decides that it has no one place
             if len(spread) > SPREAD_MAX:
                 spread.popitem(last=False)
@@ -123,6 +124,8 @@ class Places:
         whole: ShardFilter | None = plan.filter if isinstance(plan, Push) else plan.whole
         if whole is None:
             return None
+        if isinstance(plan, Write) and not statement.all_known(whole):
+            return None                 # a new key is given its place first
         indexes = statement.indexes(whole)
         keyspace = statement.layout.keyspaces[whole.keyspace]
         if not indexes:

@@ -40,6 +40,7 @@ from shardproxy.session.statements import Prepared
 from .described import describe
 from .errors import PgError, refused
 from .legs import Bind
+from .lookup import resolve
 from .output import Output
 from .overlay import see
 from .statement import Statement
@@ -318,6 +319,7 @@ class StatementRunner:
             write = bool(plan.place) and route.kind != "SELECT"
             await self._single(plan.place, route, statement, out, write)
             return
+        await self._resolve(plan, statement)
         if isinstance(plan, Select | Write):
             place = self.session.places.place_of(plan, statement)
             if place is not None:
@@ -335,6 +337,13 @@ class StatementRunner:
         if statement.simple and route.kind != "COPY":
             await describe(self.session, statement.text, (), route)
         raise refused(plan.construct, plan.hint, plan.sqlstate)
+
+    async def _resolve(self, plan: Any, statement: Statement) -> None:
+        """Under ``lookup``, find out where the keys are that this worker does not know."""
+        wanted = plan.whole if isinstance(plan, Select | Write) else getattr(plan, "filter", None)
+        if wanted is not None and statement.layout.keyspaces[wanted.keyspace].function == "lookup" and (
+                not statement.all_known(wanted)):
+            await resolve(await self.tx.leg(COORDINATOR), statement, wanted)
 
     @staticmethod
     def _executor(plan: Any) -> Executor:

@@ -17,6 +17,7 @@ from shardproxy.planner.lexemes import quoted
 
 from .errors import PgError
 from .legs import Leg
+from .lookup import place_keys
 from .statement import Statement
 from .writing import literal, place_of_binary
 
@@ -71,11 +72,16 @@ async def fetched(leg: Leg, columns: Sequence[str], source: str, statement: Stat
     listed = ", ".join(map(quote_ident, (*columns, *key)))
     formats = (0,) * len(columns) + (1,) * len(key)
     await leg.command(f"DECLARE {cursor} NO SCROLL CURSOR FOR SELECT {listed} FROM {source}")
+    table = statement.key_table(keyspace)
     while True:
-        batch = []
+        batch, rows = list[Row](), list[list[bytes | None]]()
         async for payload in leg.rows(f"FETCH {BATCH_ROWS} FROM {cursor}".encode(), formats=formats):
-            cells = wire.parse_data_row(payload)
-            width = len(columns)
+            rows.append(wire.parse_data_row(payload))
+        width = len(columns)
+        if table is not None and key:
+            await place_keys(leg, statement, keyspace, table, types, [
+                [None if cell is None else (cell, 1) for cell in cells[width:]] for cells in rows])
+        for cells in rows:
             place = place_of_binary(statement, keyspace, types, cells[width:]) if key else ""
             batch.append((place, cells[:width]))
         if not batch:

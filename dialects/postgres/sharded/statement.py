@@ -38,7 +38,8 @@ class Statement:
     """``formats``: result formats that the client asked for; ``max_rows``: 0 is all. ``flags``: of its route.
 
     ``shown``: what the coordinator can say the columns of, where it is not the text. ``one_clock``: it is a part of a
-    statement that has the coordinator's time."""
+    statement that has the coordinator's time. ``placed``: slots of keys, by (keyspace, key), that this transaction
+    sees in the coordinator's table, and others may not yet."""
 
     text: bytes
     layout: Layout
@@ -53,6 +54,7 @@ class Statement:
     search_path: tuple[str, ...] = ("public",)
     shown: bytes = b""
     one_clock: bool = False
+    placed: dict[tuple[str, bytes], int] = field(default_factory=dict)
     _types: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
 
     # -- where
@@ -105,7 +107,7 @@ class Statement:
         """The place of a row whose key is given in text format, typed as the table's columns are."""
         layout = self.layout.keyspaces[keyspace]
         types = [oid for oid, _ in self._key_types(table)]
-        index = layout.shard_of(types, values)
+        index = self.shard_of(layout, types, values)
         return None if index is None else layout.places()[index]
 
     def _key_types(self, name: tuple[str, str]) -> list[tuple[int, str]]:
@@ -121,9 +123,51 @@ class Statement:
             found.append((column.base or column.type, column.type_name))
         return found
 
-    @staticmethod
-    def _index(keyspace: KeyspaceLayout, values: Sequence[tuple[int, Candidate]]) -> int:
-        index = keyspace.shard_of([oid for oid, _ in values], [value for _, value in values])
+    def shard_of(self, keyspace: KeyspaceLayout, types: Sequence[int], values: Sequence[Candidate]) -> int | None:
+        """Index of the shard of a key; None: it cannot be told."""
+        found = keyspace.shard_of(types, values)
+        if found is None and self.placed and (key := keyspace.lookup_key(types, values)) is not None:
+            slot = self.placed.get((keyspace.name, key))
+            found = None if slot is None else keyspace.owners[slot]
+        return found
+
+    def lookup_keys(self, wanted: ShardFilter) -> set[bytes]:
+        """The keys of a filter as the table of a keyspace with ``lookup`` has them; those that can be read."""
+        keyspace = self.layout.keyspaces[wanted.keyspace]
+        found: set[bytes] = set()
+        if keyspace.function != "lookup":
+            return found
+        try:
+            types = self._key_types(wanted.table)
+            for key in wanted.keys or ():
+                for values in self._candidates(key, types):
+                    one = keyspace.lookup_key([oid for oid, _ in values], [value for _, value in values])
+                    found |= set() if one is None else {one}
+        except Unreadable:
+            pass
+        return found
+
+    def key_table(self, keyspace: str) -> tuple[str, str] | None:
+        """A split table of a keyspace with ``lookup``; None: it is another function."""
+        space = self.layout.keyspaces[keyspace]
+        return next(((one.schema, one.name) for one in space.tables if one.key and space.function == "lookup"), None)
+
+    def all_known(self, wanted: ShardFilter) -> bool:
+        """Whether every key of a filter has a place already: no row can have one that is new."""
+        keyspace = self.layout.keyspaces[wanted.keyspace]
+        if keyspace.function != "lookup" or wanted.keys is None:
+            return True
+        try:
+            types = self._key_types(wanted.table)
+            for key in wanted.keys:
+                for values in self._candidates(key, types):
+                    self._index(keyspace, values)
+        except Unreadable:
+            return False
+        return True
+
+    def _index(self, keyspace: KeyspaceLayout, values: Sequence[tuple[int, Candidate]]) -> int:
+        index = self.shard_of(keyspace, [oid for oid, _ in values], [value for _, value in values])
         if index is None:
             raise Unreadable
         return index

@@ -87,7 +87,7 @@ def place_of_binary(statement: Statement, keyspace: str, types: Sequence[int], v
                     ) -> str:
     """The place of a row whose key is given in binary format. Raises PgError if no shard takes it."""
     layout = statement.layout.keyspaces[keyspace]
-    index = layout.shard_of(types, [None if value is None else (value, 1) for value in values])
+    index = statement.shard_of(layout, types, [None if value is None else (value, 1) for value in values])
     if index is None:
         raise PgError.of("23514", f'no shard of keyspace "{keyspace}" takes the key of a row')
     return layout.places()[index]

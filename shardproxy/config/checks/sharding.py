@@ -117,14 +117,15 @@ def _check_alike(tables: Mapping[str, Table], where: Key, report: Report) -> Non
 def _check_function(space: Keyspace, where: Key, report: Report) -> None:
     if space.shards and all(shard.empty for shard in space.shards.values()):
         report.add((*where, "shards"), "all shards are empty", "let one of them own slots")
+    lookup = space.function == "lookup"
     used = {"hash": "", "range": "ranges", "list": "lists", "lookup": "lists"}[space.function]
     for setting in ("ranges", "lists"):
         if getattr(space, setting) and setting != used:
             report.add((*where, setting), f'are not used under function = "{space.function}"', "remove them")
-    if used and not getattr(space, used) and space.default_shard is None:
+    if used and not lookup and not getattr(space, used) and space.default_shard is None:
         report.add((*where, used), f'are missing: function = "{space.function}" needs them',
                    f"add {used}.SHARD, or default_shard")
-    if space.slots != DEFAULT_SLOTS and used:
+    if space.slots != DEFAULT_SLOTS and used and not lookup:
         report.add((*where, "slots"), f'are not used under function = "{space.function}"', "remove it")
     if space.default_shard is not None and not used:
         report.add((*where, "default_shard"), 'is not used under function = "hash"', "remove it")

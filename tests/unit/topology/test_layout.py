@@ -75,13 +75,24 @@ def test_range_has_shards_of_keys_within_bounds() -> None:
     assert keyspace().shards_to(INT8, b"3") is None
 
 
-@pytest.mark.parametrize("function", ["list", "lookup"])
-def test_list_takes_equal_values_and_the_rest(function: str) -> None:
-    space = keyspace(function, (Rule(1, values=("de", "at")), Rule(2, values=("fr",)), Rule(3, default=True)),
+def test_list_takes_equal_values_and_the_rest() -> None:
+    space = keyspace("list", (Rule(1, values=("de", "at")), Rule(2, values=("fr",)), Rule(3, default=True)),
                      (0, 0, 1, 2))
     assert [space.shard_of((TEXT,), (key,)) for key in (b"at", b"fr", b"us", None)] == [0, 1, 2, 0]
-    closed = keyspace(function, (Rule(1, values=("1", "2")), Rule(2, values=("3",))), (0, 0, 1))
+    closed = keyspace("list", (Rule(1, values=("1", "2")), Rule(2, values=("3",))), (0, 0, 1))
     assert closed.shard_of((NUMERIC,), (b"3.00",)) == 1 and closed.shard_of((NUMERIC,), (b"4",)) is None
+
+
+def test_lookup_knows_what_was_looked_up() -> None:
+    space = keyspace("lookup", (Rule(4, values=("de", "at")),), (0, 0, 1, 1, 2))
+    assert space.shard_of((TEXT,), (b"at",)) is None and space.shard_of((TEXT,), (None,)) == 0
+    assert space.new_slot_of((TEXT,), (b"at",)) == 4
+    assert space.new_slot_of((TEXT,), (b"us",)) == keyspace().slot_of((TEXT,), (b"us",))
+    key = space.lookup_key((NUMERIC,), (b"1.50",))
+    assert key is not None and key == space.lookup_key((NUMERIC,), (b"1.5",)) != space.lookup_key((NUMERIC,), (b"1.6",))
+    space.known.put(b"us", 2)
+    assert space.shard_of((TEXT,), (b"us",)) == 1
+    assert Layout.from_json(Layout(1, "main", {"customer": space}).to_json()).keyspaces["customer"] == space
 
 
 def test_every_slot_has_an_owner() -> None:
