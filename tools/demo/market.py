@@ -1,7 +1,7 @@
-"""A shop that has outgrown one server: three shards, a coordinator and a proxy before them; and the same on one server.
+"""A shop that has outgrown one server: shards, a coordinator and a proxy before them; and the same on one server.
 
     main      the coordinator: unsharded tables, copies of reference tables, shells of the sharded ones
-    s0 to s2  the shards
+    s0 to s2  the shards; s2 is empty until an act moves rows there
     plain     a database of the coordinator's server that the proxy knows nothing of: where right answers come from
 
 Invariant: both databases are given the same statements and the same rows, the sharded one through the proxy.
@@ -25,7 +25,7 @@ from .size import Size
 __all__ = ["BUYER", "CITIES", "DATABASE", "KEYS", "START_BALANCE", "Market"]
 
 DATABASE, PLAIN = "market", "plain"
-SHARDS = ("s0", "s1", "s2")
+SHARDS, EMPTY = ("s0", "s1", "s2"), ("s2",)
 KEYS: Mapping[str, str] = {
     "customers": "id",
     "orders": "customer_id",
@@ -33,6 +33,7 @@ KEYS: Mapping[str, str] = {
     "products": "",
     "accounts": "id",
     "transfers": "source",
+    "carts": "customer_id",
 }
 """Sharded tables and their keys; "" is a reference table. ``campaigns`` is not here: it is unsharded."""
 SCHEMA = """
@@ -47,6 +48,8 @@ create table items (customer_id int not null, order_id int not null,
 create table accounts (id int primary key, balance bigint not null);
 create table transfers (source int not null, token text not null, target int not null, amount bigint not null,
                         primary key (source, token));
+create table carts (customer_id int not null, token text not null, changes int not null,
+                    primary key (customer_id, token));
 create table campaigns (city text primary key, budget numeric(10,2) not null);
 """
 CITIES = ("Berlin", "Kyoto", "Lagos", "Lima", "Oslo", "Quito", "Riga")
@@ -66,6 +69,8 @@ class Market:
         self.size = size
         self.main = Cluster(auth="scram-sha-256")
         self.shards = {name: Cluster(auth="scram-sha-256") for name in SHARDS}
+        self.used = [name for name in SHARDS if name not in EMPTY]
+        """Shards that have rows."""
         self.started: Proxy | None = None
         """The proxy, as soon as there is one."""
 
@@ -88,7 +93,7 @@ class Market:
 
     async def start_proxy(self) -> None:
         """One worker: it is going to be killed, and all clients are on it."""
-        servers = sharded(self.main, self.shards, DATABASE, KEYS)
+        servers = sharded(self.main, self.shards, EMPTY, DATABASE, KEYS)
         self.started = Proxy(
             self.main.folder, DATABASE, servers, max(self.size.pool_size, self.size.movers), 1
         )

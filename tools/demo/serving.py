@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,16 +151,28 @@ replicas = {json.dumps(replicas)}
 """
 
 
-def sharded(main: Cluster, shards: Mapping[str, Cluster], dbname: str, tables: Mapping[str, str]) -> str:
-    """Unsharded tables at ``main``, and ``tables`` over the shards: by a column, or "" for a reference table."""
+def sharded(
+    main: Cluster,
+    shards: Mapping[str, Cluster],
+    empty: Collection[str],
+    dbname: str,
+    tables: Mapping[str, str],
+) -> str:
+    """Unsharded tables at ``main``, and ``tables`` over the shards: by a column, or "" for a reference table.
 
-    def server(cluster: Cluster) -> str:
-        return f'{{ primary = "{cluster.primary.host}:{cluster.primary.port}/{dbname}" }}'
+    Shards that are ``empty`` get no slots at the start.
+    """
+
+    def server(cluster: Cluster, more: str = "") -> str:
+        return f'{{ primary = "{cluster.primary.host}:{cluster.primary.port}/{dbname}"{more} }}'
 
     lines = [
         'default_keyspace = "main"',
         f"keyspaces.main.shards.main = {server(main)}",
-        *(f"keyspaces.customer.shards.{name} = {server(cluster)}" for name, cluster in shards.items()),
+        *(
+            f"keyspaces.customer.shards.{name} = {server(cluster, ', empty = true' * (name in empty))}"
+            for name, cluster in shards.items()
+        ),
         *(
             f"keyspaces.customer.tables.{name} = "
             + (f'{{ key = "{key}" }}' if key else "{ reference = true }")

@@ -1,4 +1,4 @@
-"""How much of everything the demo does. The defaults take about a minute on two cores."""
+"""How much of everything the demo does. The defaults take about two minutes on two cores."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class Size:
     """Statements of each of them."""
     pool_size: int = 10
     """Server connections per server."""
+    shoppers: int = 6
+    """Clients that work while a shard is added."""
     lookups: int = 300
     """Customers of the sharded shop that are looked up one by one."""
     accounts: int = 300
@@ -49,6 +51,7 @@ SMALL = Size(
     many=40,
     each=5,
     pool_size=5,
+    shoppers=4,
     lookups=60,
     accounts=60,
     movers=6,

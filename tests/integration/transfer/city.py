@@ -43,6 +43,10 @@ class City:
     name: str
     folder: Path
     store: str = "database"
+    more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Sharded tables besides."""
+    more_sql: str = ""
+    """Run by ``build`` at last."""
     proxies: list[Proxy] = field(default_factory=list)
 
     @property
@@ -61,7 +65,7 @@ class City:
             "customer": {"function": "hash", "slots": 64,
                          "shards": {f"s{n}": server(f"customer/s{n}", empty=n > 0) for n in range(4)},
                          "tables": {"customers": {"key": "id"}, "orders": {"key": "customer"},
-                                    "settings": {"reference": True}}},
+                                    "settings": {"reference": True}, **self.more}},
             "billing": {"shards": {"b0": server("billing/b0")}}}}}
 
     async def build(self) -> None:
@@ -76,6 +80,7 @@ class City:
                                 "from generate_series(1, 2000) n")
             await there.execute("insert into invoices (customer, text) select n, 'invoice' "
                                 "from generate_series(1, 300) n")
+            await there.execute(self.more_sql)
             await there.execute("analyze")
 
     def start(self, count: int = 2) -> None:
@@ -118,8 +123,14 @@ class City:
 
     def direct(self, place: str = "", *, raw: bool = False) -> Any:
         """A connection past the proxies, for a block."""
-        return Connected(asyncpg.connect(host=self.node.host, port=self.node.port, user="postgres",
-                                         database=place if raw else self.places[place], ssl=False))
+        return Connected(self._connect(place if raw else self.places[place]))
+
+    async def open(self, place: str) -> Any:
+        """The same; its user ends it."""
+        return await self._connect(self.places[place])
+
+    def _connect(self, database: str) -> Any:
+        return asyncpg.connect(host=self.node.host, port=self.node.port, user="postgres", database=database, ssl=False)
 
     def client(self, number: int = 0) -> Any:
         """A client of a proxy, for a block."""

@@ -6,7 +6,9 @@ import itertools
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from shardproxy.tools.cluster import Cluster, Node
@@ -37,10 +39,16 @@ async def logical_node(binaries: Binaries) -> AsyncIterator[Node]:
         yield made.primary
 
 
+@pytest.fixture
+def more_tables() -> dict[str, Any]:
+    """What a city has besides (``more``, ``more_sql``): test modules say."""
+    return {}
+
+
 @pytest_asyncio.fixture
-async def city(logical_node: Node, tmp_path: Path) -> AsyncIterator[City]:
+async def city(logical_node: Node, tmp_path: Path, more_tables: dict[str, Any]) -> AsyncIterator[City]:
     """A city before two proxies."""
-    made = City(logical_node, f"city{os.getpid()}_{next(_cities)}", tmp_path)
+    made = City(logical_node, f"city{os.getpid()}_{next(_cities)}", tmp_path, **more_tables)
     try:
         await made.build()
         made.start()

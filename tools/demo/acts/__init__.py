@@ -1,6 +1,6 @@
 """The walk-through, one act a file."""
 
-from . import bank, failover, lag, many_clients, replica, routing, same_queries, sharded
+from . import bank, failover, lag, many_clients, replica, resharded, routing, same_queries, sharded
 from .act import Act
 
 __all__ = ["ACTS", "Act"]
@@ -12,6 +12,7 @@ ACTS: tuple[Act, ...] = (
     failover.ACT,
     many_clients.ACT,
     sharded.ACT,
+    resharded.ACT,
     same_queries.ACT,
     bank.ACT,
 )
