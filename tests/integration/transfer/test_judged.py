@@ -86,3 +86,33 @@ async def test_one_two_four_three_shards_and_two_tables_away_and_back(city: City
     await run.traffic.check()
     layout = json.loads(await city.do("topology", "show", "--json"))[city.name]["keyspaces"]["customer"]
     assert [name for name, shard in layout["shards"].items() if shard["slots"]] == ["s1", "s2", "s3"]
+
+
+@pytest.mark.timeout(300)
+async def test_a_long_transaction_is_named_and_waited_for_by_nobody(city: City) -> None:
+    """The short way of the above: a client's open transaction puts the switch off, and holds nobody up meanwhile."""
+    run = await judged(city)
+    try:
+        await city.do("reshard", "start", "out", "--from", "main", "--keyspace", "customer", "--tables", SHARDED, "--to",
+                      "s0,s1")
+        await city.until("reshard", "out", "READY", seconds=120)
+        async with city.client(1) as client:
+            async with client.transaction():
+                await client.execute("update customers set note = 'long' where id = 7")
+                await asyncio.sleep(0.5)
+                refused = json.loads(await city.do("reshard", "switch", "out", "--json", code=4))
+                assert "set note = 'long'" in "".join(one["what"] for one in refused["blocked_by"]), refused
+                told = (await city.status("reshard", "out"))["blocked_by"]
+                assert any(one["pid"] and one["remedy"] and "set note = 'long'" in one["what"] for one in told), told
+                before = sum(run.traffic.steps.values())
+                await asyncio.sleep(1)
+                assert sum(run.traffic.steps.values()) > before
+            await run.switch("reshard", "out", "switch")
+            assert await client.fetchval("select note from customers where id = 7") == "long"
+        await asyncio.sleep(0.5)
+    finally:
+        await run.traffic.stop()
+        print(run.traffic.told())
+    assert run.traffic.errors == []
+    assert run.traffic.fenced > 0
+    await run.traffic.check()
