@@ -6,16 +6,21 @@ not sent back; so whatever is in the new slots and is no stream's came after the
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+from . import fence
 from .chunks import TABLES, lsn_text
 from .move import Move, Place, Table
-from .parts import failpoint
-from .preparing import Notes, drop_stream
+from .parts import NotNow, failpoint
+from .preparing import Notes, drop_slot, drop_stream
 from .servers import Servers
 from .tables import changes_of, ident, label, object_name, origin_name
 
 __all__ = ["arm", "disarm"]
+
+ARM_S, OLD_S = 10.0, 5.0
+"""A slot begins when all transactions of its server that are older have ended; how long that is waited for."""
 
 _POSITION = """
 insert into shardproxy.transfer_positions (transfer, source, lsn) values ($1, $2, $3::text::pg_lsn)
@@ -67,8 +72,15 @@ async def _follow(now: Move, back: Move, servers: Servers, notes: Notes, source:
     if found is None:
         stream = await changes_of().open((await servers.primary(source.name)).target)
         try:
-            found = lsn_text(await stream.create_slot(name))
+            async with asyncio.timeout(ARM_S):
+                found = lsn_text(await stream.create_slot(name))
             failpoint("armed_slot")
+        except TimeoutError:
+            async with servers.connected(source.name) as connection:
+                blockers = await fence.older(connection, source.name, OLD_S)
+                await drop_slot(connection, name)
+            raise NotNow(f"the way back cannot be followed before older transactions at {source} have ended",
+                         tuple(blockers)) from None
         finally:
             stream.close()
     return str(found)

@@ -98,6 +98,17 @@ class Cutover:
             await Fleet(connection, self._name).announce(_all_of(move))
         return await self._blockers(move)
 
+    async def free(self, backwards: bool) -> None:
+        """NotNow: somebody stands in the way of a fence in this direction, for longer than a moment."""
+        await self._clear(self._move(backwards))
+
+    async def _clear(self, move: Move) -> None:
+        deadline = time.monotonic() + BLOCKED_S
+        while found := [one for one in await self._blockers(move) if not one.what.startswith("vacuum")]:
+            if time.monotonic() > deadline:
+                raise NotNow("transactions hold the tables: " + "; ".join(one.what for one in found), tuple(found))
+            await asyncio.sleep(0.05)
+
     async def _blockers(self, move: Move) -> list[Blocker]:
         async def ask(place: str) -> list[Blocker]:
             async with self._context.servers.connected(place) as connection:
@@ -149,17 +160,13 @@ class Cutover:
         for place in move.streams():
             async with self._context.servers.connected(place.name) as there:
                 await fences.make_fence_function(there)
-                await self._free(there, move, place.name)
+                await self._no_old(there, move, place.name)
                 if not await fences.trial(there, _fenced(move, place.name)):
                     raise NotNow(f"the tables at {place} are in use", tuple(await self._blockers(move)))
-        deadline = time.monotonic() + BLOCKED_S
-        while found := [one for one in await self._blockers(move) if not one.what.startswith("vacuum")]:
-            if time.monotonic() > deadline:
-                raise NotNow("transactions hold the tables: " + "; ".join(one.what for one in found), tuple(found))
-            await asyncio.sleep(0.05)
+        await self._clear(move)
 
     @staticmethod
-    async def _free(connection: Any, move: Move, place: str) -> None:
+    async def _no_old(connection: Any, move: Move, place: str) -> None:
         """Nothing of an earlier transfer has the names that the old tables get."""
         for _, name in () if move.is_reversed or (place != COORDINATOR and not move.is_between) else move.tables:
             if await connection.fetchval("select to_regclass($1) is not null", f'{OLD}."{name}"'):

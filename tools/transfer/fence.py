@@ -22,7 +22,7 @@ from .move import Table
 from .parts import Blocker
 
 __all__ = ["Drained", "FenceError", "blocked_by", "fence", "fence_sql", "leaves", "lock_sql", "make_fence_function",
-           "quoted", "trial"]
+           "older", "quoted", "trial"]
 
 NAME = "shardproxy_fence"
 LOCK_MS, PAUSE_S = 300, 0.02
@@ -66,6 +66,13 @@ select distinct on (coalesce(p.gid, a.pid::text)) p.gid, a.pid, a.backend_type, 
    and l.relation = any(select to_regclass(one) from unnest($1::text[]) one) and l.mode = any($2)
    and l.pid is distinct from pg_backend_pid()
    and coalesce(p.prepared, a.xact_start) < clock_timestamp() - make_interval(secs => $3)
+"""
+_OLDER = """
+select p.gid, a.pid, a.backend_type, a.state, a.application_name, coalesce(p.prepared, a.xact_start) as since,
+       left(a.query, 200) as query
+  from (select pid, backend_type, state, application_name, xact_start, query from pg_stat_activity
+         where backend_xid is not null) a full join pg_prepared_xacts p on false
+ where coalesce(p.prepared, a.xact_start) < clock_timestamp() - make_interval(secs => $1) order by since
 """
 WRITES = ("RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock", "ShareRowExclusiveLock", "ExclusiveLock",
           "AccessExclusiveLock")
@@ -150,6 +157,11 @@ async def blocked_by(connection: Any, place: str, tables: Sequence[Table], *, re
     names = [quoted(table) for table in await leaves(connection, tables)]
     rows = await connection.fetch(_BLOCKERS, names, list(READS if readers else WRITES), OLD_MS / 1000)
     return [_blocker(place, row) for row in rows]
+
+
+async def older(connection: Any, place: str, seconds: float) -> list[Blocker]:
+    """Transactions of all databases of a server that a new slot waits for: those that have written something."""
+    return [_blocker(place, row) for row in await connection.fetch(_OLDER, seconds)]
 
 
 def _blocker(place: str, row: Any) -> Blocker:

@@ -167,6 +167,9 @@ class Switch(Protocol):
     async def blockers(self) -> list[Blocker]:
         """Who would stand in the way of a fence now."""
 
+    async def free(self, backwards: bool) -> None:
+        """NotNow: somebody stands in the way of a fence in this direction, for longer than a moment."""
+
     async def cutover(self, backwards: bool, streams: Streams, max_hold: float) -> Switched:
         """Move the writes. NotNow: undone within ``max_hold``, nothing has changed. Mismatch: likewise."""
 

@@ -31,8 +31,8 @@ from .tables import (
     origin_name,
 )
 
-__all__ = ["Notes", "check_slots", "drop_all", "drop_stream", "drop_uniques", "finish_tables", "load", "prepare",
-           "settled"]
+__all__ = ["Notes", "check_slots", "drop_all", "drop_slot", "drop_stream", "drop_uniques", "finish_tables", "load",
+           "prepare", "settled"]
 
 DROP_S, POLITE_S, DROP_PAUSE_S = 20.0, 1.0, 0.1
 _DROP_SLOT = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1"
@@ -267,7 +267,7 @@ async def drop_stream(move: Move, links: Links, notes: Notes, source: Place) -> 
     name = object_name(move, source)
     connection = await links.open(source.name)
     try:
-        await _drop_slot(connection, name)
+        await drop_slot(connection, name)
         failpoint("slot_dropped")
         await notes.forget_object(move.name, source.name, "slot", name)
         await connection.execute(f"drop publication if exists {ident(name)}")
@@ -276,7 +276,7 @@ async def drop_stream(move: Move, links: Links, notes: Notes, source: Place) -> 
     await notes.forget_object(move.name, source.name, "publication", name)
 
 
-async def _drop_slot(connection: Any, name: str) -> None:
+async def drop_slot(connection: Any, name: str) -> None:
     """Whoever still reads it is a process of this transfer that is gone, or about to be."""
     deadline = time.monotonic() + DROP_S
     while True:

@@ -172,7 +172,12 @@ class Verbs:
         """One path for both directions; whatever goes wrong before its commit is undone."""
         runner = self._runner
         streams = await runner.running()
-        await runner.data.arm(backwards)
+        try:
+            await runner.switch.free(backwards)     # no slot would be made before the end of such a transaction
+            await runner.data.arm(backwards)
+        except NotNow as error:
+            await runner.blocked(error.blockers)
+            raise
         failpoint("armed")
         before = runner.record.state
         await runner.to("CUTOVER", before_cutover=before, backwards=backwards)
