@@ -17,6 +17,7 @@ from .plan import (
     Gather,
     InsertFrom,
     InsertRows,
+    Overview,
     Parted,
     Parts,
     Plan,
@@ -66,6 +67,10 @@ def describe(plan: Plan | Scatter, text: bytes, places: Places) -> Node:
         return describe(plan.spread, text, places)
     if isinstance(plan, Single):
         return Node(f"Route to {named(plan.place)}", _why(plan.why), (plan.place,), (text,))
+    if isinstance(plan, Overview):
+        asked = ", ".join(sorted(plan.needs))
+        return Node("Route to the coordinator", (f"the shards are asked first: {asked}",) if asked else (),
+                    (COORDINATOR,), (plan.text,))
     if isinstance(plan, Refusal):
         return Node(f"Refused ({plan.sqlstate}): {plan.construct}", (plan.hint,) if plan.hint else ())
     if isinstance(plan, Scatter):

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["COORDINATOR", "NOW", "STATEMENT_NOW", "Bound", "CopyIn", "CopyOut", "Fold", "Gather", "InsertFrom",
-           "InsertRow", "InsertRows", "KeyValue", "Parted", "Parts", "Place", "Plan", "Pull", "Push", "Reference",
-           "Refusal", "Scatter", "Select", "ShardFilter", "Single", "SortKey", "Step", "Value", "Write", "WriteBack",
-           "places_of", "settled"]
+           "InsertRow", "InsertRows", "KeyValue", "Overview", "Parted", "Parts", "Place", "Plan", "Pull", "Push",
+           "Reference", "Refusal", "Scatter", "Select", "ShardFilter", "Single", "SortKey", "Step", "Value", "Write",
+           "WriteBack", "places_of", "settled"]
 
 Place = str
 COORDINATOR: Place = ""
@@ -332,8 +332,18 @@ class CopyOut:
     query: Gather | None = None
 
 
-Plan = (Single | Select | Push | Reference | InsertRows | InsertFrom | Write | WriteBack | Gather | Parted | CopyIn
-        | CopyOut | Refusal)
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A statement of the coordinator about what all servers have (sizes, activity): it runs there as ``text``, after
+    ``needs`` were asked of the shards. ``writes``: into tables of the coordinator."""
+
+    text: bytes
+    needs: frozenset[str] = frozenset()
+    writes: bool = False
+
+
+Plan = (Single | Overview | Select | Push | Reference | InsertRows | InsertFrom | Write | WriteBack | Gather | Parted
+        | CopyIn | CopyOut | Refusal)
 
 
 def places_of(keyspace: str, shards: Sequence[str]) -> tuple[Place, ...]:

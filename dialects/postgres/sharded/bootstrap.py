@@ -14,6 +14,7 @@ import asyncpg
 from shardproxy.dialects.base import PlaceError
 
 from .decisions import COORDINATOR_SQL, PLACE_SQL
+from .figures_sql import FIGURES_SQL
 from .laid_out import LAID_OUT_SQL
 from .lookup import LOOKUP_SQL
 from .shells import HIDE_SQL, SERVER, SHELL_SQL, WRAPPER_SQL
@@ -29,7 +30,7 @@ async def prepare_place(connection: Any, coordinator: bool) -> bool:
 
     PlaceError: rights are missing.
     """
-    mark = _mark(coordinator)
+    mark = _mark(connection, coordinator)
     if await _is_made(connection, mark, coordinator):
         return False
     try:
@@ -45,6 +46,7 @@ async def prepare_place(connection: Any, coordinator: bool) -> bool:
                 await connection.execute(SHELL_SQL)
                 await connection.execute(LAID_OUT_SQL)
                 await connection.execute(LOOKUP_SQL)
+                await connection.execute(FIGURES_SQL)
                 await connection.execute(HIDE_SQL)
             await connection.execute(f"comment on schema shardproxy is '{mark}'")
     except asyncpg.InsufficientPrivilegeError as error:
@@ -52,9 +54,12 @@ async def prepare_place(connection: Any, coordinator: bool) -> bool:
     return True
 
 
-def _mark(coordinator: bool) -> str:
-    """Comment on the schema: whose SQL made it."""
-    text = PLACE_SQL + (COORDINATOR_SQL + SHELL_SQL + LAID_OUT_SQL + LOOKUP_SQL + HIDE_SQL if coordinator else "")
+def _mark(connection: Any, coordinator: bool) -> str:
+    """Comment on the schema: whose SQL made it, at the coordinator under which major version of the server."""
+    text = PLACE_SQL
+    if coordinator:
+        version = connection.get_server_version().major
+        text += COORDINATOR_SQL + SHELL_SQL + LAID_OUT_SQL + LOOKUP_SQL + FIGURES_SQL + HIDE_SQL + str(version)
     return f"shardproxy {'coordinator' if coordinator else 'shard'} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -66,7 +71,7 @@ async def _is_made(connection: Any, mark: str, coordinator: bool) -> bool:
                to_regprocedure('shardproxy.decide(text, text)') is not null as decide,
                to_regprocedure('shardproxy.next_identity(regclass, text)') is not null as shells
         from pg_namespace n where n.nspname = 'shardproxy'""")
-    if found is None or found["mark"] not in (mark, _mark(True)):
+    if found is None or found["mark"] not in (mark, _mark(connection, True)):
         return False
     made = bool(found["decisions"] and found["decide"])
     return made and (not coordinator or bool(found["shells"] and await _has_wrapper(connection)))

@@ -13,7 +13,7 @@ from typing import Any
 
 from shardproxy.dialects.postgres.wire import quote_literal
 from shardproxy.planner.lexemes import Lexeme, close_of, find, is_op, lex, split
-from shardproxy.planner.plan import Gather, Refusal, Single
+from shardproxy.planner.plan import Gather, Overview, Refusal, Single
 
 from .errors import refused
 from .legs import Bind
@@ -40,6 +40,7 @@ async def run_named(runner: Any, route: Any, statement: Statement, out: Output) 
 # -- cursors
 
 async def _declare(runner: Any, route: Any, statement: Statement, out: Output) -> None:
+    from .figures import run_overview
     from .gather import run_gather
 
     sharding = runner.session.places.sharding
@@ -59,11 +60,17 @@ async def _declare(runner: Any, route: Any, statement: Statement, out: Output) -
     if isinstance(plan, Single):
         await runner.at_coordinator(route, statement, out)
         return
+    if isinstance(plan, Overview):
+        if held:
+            (await runner.tx.attach()).server.flags |= route.flags
+        cursor = replace(plan, text=head.encode("utf-8", "surrogateescape") + b" " + plan.text)
+        await run_overview(runner.tx, cursor, statement, out, keep=True)
+        return
     assert isinstance(plan, Gather)
-    cursor = Gather(plan.pulls, (head.encode("utf-8", "surrogateescape") + b" ", *plan.text), plan.why)
+    gather = Gather(plan.pulls, (head.encode("utf-8", "surrogateescape") + b" ", *plan.text), plan.why)
     if held:
         (await runner.tx.attach()).server.flags |= route.flags
-    await run_gather(runner.tx, cursor, statement, out, keep=True)
+    await run_gather(runner.tx, gather, statement, out, keep=True)
 
 
 # -- prepared statements

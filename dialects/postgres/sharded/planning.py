@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlglot
@@ -18,13 +18,14 @@ import sqlglot
 from shardproxy.catalog.tables import Tables
 from shardproxy.dialects.postgres.sql.sharding import KNOWLEDGE
 from shardproxy.dialects.postgres.sql.tokens import UNREAD
-from shardproxy.planner.plan import Parted, Plan, Refusal, Scatter, Select, Write
+from shardproxy.planner.plan import COORDINATOR, Parted, Plan, Refusal, Scatter, Select, Single, Write
 from shardproxy.planner.queries import plan_query
 from shardproxy.planner.writes import plan_write
 from shardproxy.router import flags as f
 from shardproxy.topology.layout import Layout
 
 from .columns import FIRST_USER_OID
+from .figures_text import asks, overview
 from .hinted import has_place, hinted
 from .points import learn
 
@@ -35,7 +36,8 @@ TEXT_MAX = 1024 * 1024
 WORDS = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
 EVERYWHERE = frozenset("""CREATE ALTER DROP TRUNCATE COMMENT GRANT REVOKE VACUUM ANALYZE REINDEX LOCK REFRESH CLUSTER
     SECURITY REASSIGN IMPORT PREPARE EXECUTE DEALLOCATE""".split())  # noqa: SIM905
-
+OVERVIEWS = frozenset(("SELECT", "INSERT"))
+"""Kinds of statements that may show what all servers have."""
 
 _generations = itertools.count(1)
 """Routes are shared by all, so no two of these are ever alike."""
@@ -146,7 +148,8 @@ class Sharding:
         kinds = set(re.findall(r"(?:^|;)\s*(\w+)", text.upper()))
         if kinds & EVERYWHERE or route.kind in EVERYWHERE:
             return False
-        return not self._names & _words(text)
+        words = _words(text)
+        return not (self._names & words or (route.kind in (*OVERVIEWS, "DECLARE") and asks(words, text)))
 
     def plan(self, text: bytes, route: Any, search_path: tuple[str, ...]) -> Planned:
         """The plan of one statement that is a query or changes rows."""
@@ -198,6 +201,20 @@ class Sharding:
         told = hinted(text, route.kind != "SELECT", self.layout, self.tables)
         if told is not None:
             return told
+        words = _words(text)
+        if route.kind not in OVERVIEWS or not asks(words, text):
+            return self._plan(text, route, search_path)
+        sharded = self._names & words or 'u&"' in text.lower()
+        plan = self._plan(text, route, search_path) if sharded else Single(COORDINATOR)
+        found = overview(text)
+        if found is None:
+            return plan
+        if isinstance(plan, Single) and plan.place == COORDINATOR:
+            return replace(found, writes=route.kind != "SELECT")
+        return Refusal("sizes, statistics or activity of all servers, and sharded tables, in one statement",
+                       "ask for them in a statement of their own")
+
+    def _plan(self, text: str, route: Any, search_path: tuple[str, ...]) -> Plan:
         if route.kind == "SELECT":
             return plan_query(text, _tree(text), self.layout, self.tables, search_path, KNOWLEDGE)
         return plan_write(text, None, self.layout, self.tables, search_path, KNOWLEDGE)

@@ -24,6 +24,7 @@ from shardproxy.planner.plan import (
     Gather,
     InsertFrom,
     InsertRows,
+    Overview,
     Parted,
     Push,
     Reference,
@@ -64,6 +65,7 @@ SLOW = f.PROBE | f.UNPIN | f.FOREVER | f.DEALLOCATE_ALL | f.PREPARED_SQL | f.PRO
 Executor = Callable[[Any, Any, Statement, Output], Awaitable[None]]
 EXECUTORS: dict[type, tuple[str, str]] = {
     Scatter: ("scatter", "run_scatter"), Gather: ("gather", "run_gather"), Push: ("push", "run_push"),
+    Overview: ("figures", "run_overview"),
     InsertRows: ("insert", "run_insert_rows"), InsertFrom: ("insert_from", "run_insert_from"),
     WriteBack: ("write_back", "run_write_back"), Reference: ("reference", "run_reference"),
     Parted: ("parted", "run_parted"), CopyIn: ("copy_in", "run_copy_in"), CopyOut: ("copy_out", "run_copy_out")}

@@ -41,3 +41,41 @@ select name, setting from pg_settings where name in ('TimeZone', 'DateStyle', 'w
 
 -- not there
 select * from pg_catalog.no_such_view;
+
+-- sizes and counters of sharded tables are those of all shards
+analyze customers, orders, items, events, words;
+select relname, reltuples from pg_class where relname in ('customers', 'orders', 'items', 'events', 'words') order by 1;
+select c.relname, c.reltuples::bigint, c.relpages > 0, c.relhassubclass from pg_catalog.pg_class as c where c.oid = 'orders'::regclass;
+select pg_class.reltuples > 0 from pg_class where relname = 'orders' group by pg_class.reltuples;
+select pg_total_relation_size('orders') >= pg_table_size('orders') + pg_indexes_size('orders'), pg_relation_size('orders'::regclass, 'main') > 0, pg_catalog.pg_relation_size('orders') % 8192;
+select pg_relation_size('orders', 'no such fork');
+select pg_total_relation_size('no_such_table');
+select pg_total_relation_size(0::oid::regclass) is null, pg_relation_size(c.oid) >= 0 from pg_class c where relname = 'customers';
+select pg_size_pretty(pg_relation_size('empty_t')), pg_relation_size('empty_t');
+select count(*) from (select pg_indexes_size(oid) > 0 from pg_class where relname = $1) x \bind orders;
+select pg_database_size(current_database()) > 1000000, pg_database_size('postgres') = pg_database_size((select oid from pg_database where datname = 'postgres'));
+select relname, pg_total_relation_size(relid) > 0 from pg_stat_user_tables where relid = 'items'::regclass;
+select relname, last_analyze is not null, analyze_count > 0 from pg_stat_user_tables s where relname in ('orders', 'logs', 'customers') and analyze_count > 0 order by 1;
+select inhparent::regclass from pg_inherits where inhparent = 'orders'::regclass;
+select c.oid::pg_catalog.regclass from pg_catalog.pg_class c, pg_catalog.pg_inherits i where c.oid = i.inhrelid and i.inhparent = 'customers'::regclass;
+with pg_class as (select 1 as reltuples) select * from pg_class;
+select pg_stat_user_tables.relname from pg_catalog.pg_stat_user_tables where pg_catalog.pg_stat_user_tables.relname = 'orders';
+select count(*) from pg_prepared_xacts where gid = 'none of this name';
+select count(*), count(datname) from pg_stat_activity a where pid = pg_backend_pid() and datname = current_database() and usename = current_user;
+select jsonb_typeof(to_jsonb(pg_stat_activity)) from pg_stat_activity where pid = pg_backend_pid();
+begin;
+declare c cursor for select relname, reltuples from pg_class where relname in ('customers', 'orders') order by 1;
+fetch 1 from c;
+select count(*) from pg_stat_activity where pid = pg_backend_pid();
+fetch all from c;
+rollback;
+begin read only;
+select reltuples from pg_class where relname = 'orders';
+commit;
+
+-- counted into a table, and refused beside a sharded one
+-- finally: drop table if exists counted
+create table counted as select relname, reltuples from pg_class where relname in ('orders', 'customers');
+insert into counted select relname, reltuples from pg_class where relname = 'items' returning reltuples;
+select * from counted order by 1;
+select pg_table_size('orders') > 0, count(*) from orders;
