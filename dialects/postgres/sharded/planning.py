@@ -149,7 +149,8 @@ class Sharding:
         if kinds & EVERYWHERE or route.kind in EVERYWHERE:
             return False
         words = _words(text)
-        return not (self._names & words or (route.kind in (*OVERVIEWS, "DECLARE") and asks(words, text)))
+        shows = route.kind in (*OVERVIEWS, "DECLARE") or route.flags & f.MULTI
+        return not (self._names & words or (shows and asks(words, text)))
 
     def plan(self, text: bytes, route: Any, search_path: tuple[str, ...]) -> Planned:
         """The plan of one statement that is a query or changes rows."""

@@ -69,6 +69,7 @@ fetch 1 from c;
 select count(*) from pg_stat_activity where pid = pg_backend_pid();
 fetch all from c;
 rollback;
+set application_name = 'x' \; select reltuples from pg_class where relname = 'orders';
 begin read only;
 select reltuples from pg_class where relname = 'orders';
 commit;
