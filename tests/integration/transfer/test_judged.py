@@ -16,7 +16,7 @@ import pytest
 from .city import City
 from .traffic import KEYS, MORE, Traffic
 
-SHARDED = "customers,orders,events,visits"
+OUT = ("--from", "main", "--keyspace", "customer", "--tables", "customers,orders,events,visits", "--to", "s0,s1")
 
 
 class Judged:
@@ -70,8 +70,7 @@ def more_tables() -> dict[str, Any]:
 async def test_one_two_four_three_shards_and_two_tables_away_and_back(city: City) -> None:
     run = await judged(city)
     try:
-        await run.move("reshard", "out", "--from", "main", "--keyspace", "customer", "--tables", SHARDED, "--to",
-                       "s0,s1")
+        await run.move("reshard", "out", *OUT)
         assert run.traffic.fenced > 0
         run.traffic.stray("customer/s0", "customer/s1")
         await run.move("reshard", "more", "--keyspace", "customer", "--to", "s0,s1,s2,s3")
@@ -93,8 +92,7 @@ async def test_a_long_transaction_is_named_and_waited_for_by_nobody(city: City) 
     """The short way of the above: a client's open transaction puts the switch off, and holds nobody up meanwhile."""
     run = await judged(city)
     try:
-        await city.do("reshard", "start", "out", "--from", "main", "--keyspace", "customer", "--tables", SHARDED, "--to",
-                      "s0,s1")
+        await city.do("reshard", "start", "out", *OUT)
         await city.until("reshard", "out", "READY", seconds=120)
         async with city.client(1) as client:
             async with client.transaction():
