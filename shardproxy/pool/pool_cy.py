@@ -74,6 +74,18 @@ class Pool:
         self.grow()
         return None
 
+    def idle_with(self, settings):
+        """A connection with these settings that is idle now, or None."""
+        position: cython.Py_ssize_t = len(self.idle) - 1
+        link: Link
+        while position >= 0 and not self.paused:
+            link = self.idle[position]
+            if link.settings is settings:
+                self.assigned += 1
+                return self.idle.pop(position)
+            position -= 1
+        return None
+
     def take(self, server):
         """This connection, if it is idle; false if it is not."""
         if self.paused or server not in self.idle:

@@ -85,6 +85,8 @@ class DatabaseRuntime:
                 link.slow_us = int(config.log.slow_statement_ms * 1000)
             pool.size = config.pool_for(entry, user).size
             pool.grow()
+        for user, admission in self.admissions.items():
+            admission.limit = self._sessions_over_pools(user)
         for session in self.sessions:
             session.settings_changed()
 
@@ -98,10 +100,13 @@ class DatabaseRuntime:
             _log.error("TLS settings were not reloaded", database=self.name, error=str(error))
     def admission(self, user: str) -> Admission:
         """Who of a user's sessions may hold connections of several pools."""
-        limit = max(1, self.config.pool_for(self.entry, user).size // max(1, self.config.listen.workers))
-        found = self.admissions.setdefault(user, Admission(limit))
-        found.limit = limit
+        found = self.admissions.get(user)
+        if found is None:
+            found = self.admissions[user] = Admission(self._sessions_over_pools(user))
         return found
+
+    def _sessions_over_pools(self, user: str) -> int:
+        return max(1, self.config.pool_for(self.entry, user).size // max(1, self.config.listen.workers))
 
     # -- topology ----------------------------------------------------------------------------------------------
 

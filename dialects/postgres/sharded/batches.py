@@ -80,6 +80,17 @@ class BatchRunner:
                 await self._fail(PgError.of("0A000", "function call messages are not supported on sharded databases"))
                 await self._sync()
 
+    async def follow(self, simple: bool, route: Any, work: Any, places: Any, legs: Any, replies: Any) -> None:
+        """Go on with a read that was begun on the short way, to the end of its batch."""
+        self.cancelled = False
+        self.open = not simple
+        try:
+            await self.statements.follow(route, work, places, legs, replies)
+            await self.statements.finish()
+        except PgError as error:
+            await self._fail(error)
+        self.ready()
+
     # -- simple
 
     async def _query(self, text: bytes) -> None:
@@ -97,7 +108,7 @@ class BatchRunner:
             await self.statements.finish()
         except PgError as error:
             await self._fail(error)
-        self._end()
+        self.ready()
 
     # -- extended
 
@@ -140,7 +151,7 @@ class BatchRunner:
             link.unnamed_serial = self.statements.serial()
         link.write(wire.PARSE_COMPLETE)
 
-    def _prepared(self, name: bytes) -> Prepared:
+    def prepared(self, name: bytes) -> Prepared:
         link = self.link
         if name:
             found = (link.statements or {}).get(name)
@@ -160,7 +171,7 @@ class BatchRunner:
         message = read_bind(payload)
         if message.portal and message.portal in self.portals:
             raise PgError.of("42P03", f'cursor "{message.portal.decode("utf-8", "replace")}" already exists')
-        prepared = self._prepared(message.statement)
+        prepared = self.prepared(message.statement)
         self.statements.may_run(prepared.route)
         described = await describe(self.session, prepared.text, prepared.types, prepared.route)
         if len(message.values) != len(described.types):
@@ -178,7 +189,7 @@ class BatchRunner:
     async def _describe(self, payload: bytes) -> None:
         what, name = read_named(payload)
         if what == STATEMENT:
-            prepared = self._prepared(name)
+            prepared = self.prepared(name)
             described = await describe(self.session, prepared.text, prepared.types, prepared.route)
             self.link.write(described.parameters())
             self._describe_rows(described.rows, ())
@@ -222,9 +233,10 @@ class BatchRunner:
                 await self.statements.finish()
             except PgError as error:
                 await self._fail(error)
-        self._end()
+        self.ready()
 
-    def _end(self) -> None:
+    def ready(self) -> None:
+        """The batch is over."""
         self.open = self.failed = False
         if not self.tx.in_block:
             self.portals.clear()

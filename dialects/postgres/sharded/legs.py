@@ -87,6 +87,16 @@ class Rows:
         self.description: bytes | None = None
         self.tag = ""
 
+    def unwatched(self) -> None:
+        """From now on somebody awaits them."""
+        self._reply.watcher = None
+
+    def arrived(self) -> tuple[bytes | None, bytes]:
+        """After the end, with no error: the description, and all rows as whole messages. It takes nothing away."""
+        kinds = [(kind, payload) for kind, payload in self._reply.items]
+        described = next((payload for kind, payload in kinds if kind == ROW_DESCRIPTION), None)
+        return described, b"".join([payload for kind, payload in kinds if kind == DATA_ROW])
+
     async def described(self) -> bytes | None:
         """RowDescription, or None if no rows can come. Errors of Parse and Bind are raised here."""
         while not self._described:
@@ -165,6 +175,13 @@ class Leg:
         self._reply = Reply(self.server, self.notices)
         self._reply.send(data)
         return self._reply
+
+    def reply(self, data: bytes, watcher: Any) -> Rows:
+        """As ``exchange``, for rows that nobody awaits yet; the watcher is told of them (see ``Reply``)."""
+        self._reply = Reply(self.server, self.notices)
+        self._reply.watcher = watcher
+        self._reply.send(data)
+        return Rows(self, self._reply)
 
     def rows(self, text: bytes, bind: Bind = NO_BIND, formats: tuple[int, ...] = ()) -> Rows:
         """Run one statement; result formats as in Bind: none, one for all, or one a column."""

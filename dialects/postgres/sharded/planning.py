@@ -71,6 +71,8 @@ class Sharding:
         self.spread: OrderedDict[Any, None] = OrderedDict()
         """Queries that were found to belong to no one place: (message, settings)."""
         self.described: OrderedDict[Any, Any] = OrderedDict()
+        self.quick: OrderedDict[Any, Any] = OrderedDict()
+        """Batches that went the short way: (message, settings)."""
         self._facts: Any = self
         self._names: frozenset[str] = frozenset()
         self._typed: frozenset[str] = frozenset()
@@ -84,6 +86,7 @@ class Sharding:
         self.generation = next(_generations)
         self._plans.clear()
         self.spread.clear()
+        self.quick.clear()
         self._bytes = 0
         names = {table.name for table in layout.tables()}
         shells = {table.name for table in tables if table.shell}

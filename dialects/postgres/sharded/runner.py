@@ -191,8 +191,18 @@ class StatementRunner:
         may_move = route.flags & f.READ and not route.flags & f.PRIMARY and self.session.consistency != "strong"
         self.tx.reads = route.read_slots if may_move else None
         self.tx.flags = route.flags
+        await self._tried(self.dispatch(route, statement, out), route, statement, out)
+
+    async def follow(self, route: Any, work: Any, places: Any, legs: Any, replies: Any) -> None:
+        """Go on with a read of which ``replies`` are under way."""
+        from .scatter import finish_scatter
+
+        self.tx.flags = route.flags
+        await self._tried(finish_scatter(work, places, legs, replies), route, work.statement, work.out)
+
+    async def _tried(self, first: Awaitable[None], route: Any, statement: Statement, out: Output) -> None:
         try:
-            await self.dispatch(route, statement, out)
+            await first
         except PgError as error:
             if not self._again(error, out):
                 raise
@@ -201,7 +211,7 @@ class StatementRunner:
             await self.dispatch(route, statement, out)
         finally:
             self.tx.flags = 0
-            self._tell_notices(out)
+            self.told(out)
 
     def _again(self, error: PgError, out: Output) -> bool:
         """Whether a read that replicas served can run once more, on the primaries: nothing of it was told yet."""
@@ -240,7 +250,8 @@ class StatementRunner:
         else:
             await self.at_coordinator(route, statement, out)
 
-    def _tell_notices(self, out: Output) -> None:
+    def told(self, out: Output) -> None:
+        """What servers noticed."""
         for leg in self.tx.legs.values():
             notices, leg.notices[:] = list(leg.notices), []
             for notice in notices:

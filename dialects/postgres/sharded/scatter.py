@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from shardproxy.dialects.postgres import wire
 from shardproxy.planner.plan import Fold, Scatter, settled
@@ -24,14 +24,14 @@ from .errors import PgError, refused
 from .folds import fold_rows
 from .gather import run_gather
 from .keys_cy import kind_of
-from .legs import DESCRIBE_PORTAL, Bind, Leg, Rows, bound, foreign
+from .legs import DESCRIBE_PORTAL, Bind, Leg, Rows, bound, foreign, payloads
 from .merge_cy import Merger, count_rows
 from .output import Output
 from .reading import AnyOrder, stop, watched
 from .statement import Statement
 from .writing import clocks_of, fill
 
-__all__ = ["run_scatter", "scatter"]
+__all__ = ["Scattered", "Seen", "finish_scatter", "may_fan_out", "run_scatter", "scatter"]
 
 BLOCK = 64 * 1024
 MOMENTS, FLOATS, TEXTS = frozenset({1082, 1114, 1184}), frozenset({700, 701}), frozenset({18, 19, 25, 1042, 1043})
@@ -58,12 +58,10 @@ async def scatter(tx: Any, plan: Scatter, shards: Sequence[str], statement: Stat
                   max_fanout: int = 0) -> None:
     """Run ``plan`` on ``shards``; rows and tag go to ``out``."""
     places = list(shards) or list(statement.layout.keyspaces[plan.filter.keyspace].places()[:1])
-    if max_fanout and len(places) > max_fanout:
-        raise refused(f"the statement would run on {len(places)} shards, more than max_fanout = {max_fanout}",
-                      "Name the sharding key in the WHERE clause, or raise max_fanout.", "54000")
+    may_fan_out(places, max_fanout)
     if not isinstance(plan.text, bytes):
         plan = replace(plan, text=fill(plan.text, await clocks_of(tx, places[0], [plan.text])))
-    work = _Scattered(tx, plan, statement, out)
+    work = Scattered(tx, plan, statement, out)
     if plan.serial:
         await work.one_by_one(places)
     else:
@@ -71,7 +69,37 @@ async def scatter(tx: Any, plan: Scatter, shards: Sequence[str], statement: Stat
     out.complete(f"SELECT {work.count}")
 
 
-class _Scattered:
+async def finish_scatter(work: Scattered, places: Sequence[str], legs: Sequence[Leg], replies: Sequence[Rows]) -> None:
+    """As ``run_scatter``, of a statement that was sent already."""
+    try:
+        await work.follow(places, legs, replies)
+        work.out.complete(f"SELECT {work.count}")
+    except CannotMerge:
+        if work.plan.otherwise is None:
+            raise
+        await run_gather(work.tx, work.plan.otherwise, work.statement, work.out)
+
+
+def may_fan_out(places: Sequence[str], max_fanout: int) -> None:
+    """Raises 54000 for more shards than ``max_fanout`` (0: any number)."""
+    if max_fanout and len(places) > max_fanout:
+        raise refused(f"the statement would run on {len(places)} shards, more than max_fanout = {max_fanout}",
+                      "Name the sharding key in the WHERE clause, or raise max_fanout.", "54000")
+
+
+class Seen(NamedTuple):
+    """What descriptions ``raw`` mean to a session with these settings and reported parameters."""
+
+    settings: Any
+    parameters: Any
+    raw: list[bytes | None]
+    columns: list[ColumnDescription]
+    sort: list[tuple[int, int, int, bool, bool]]
+    folds: list[Fold]
+    description: bytes
+
+
+class Scattered:
     """One execution. ``skip``, ``left``: of OFFSET and LIMIT."""
 
     def __init__(self, tx: Any, plan: Scatter, statement: Statement, out: Output) -> None:
@@ -88,15 +116,67 @@ class _Scattered:
         """All shards side by side."""
         legs: list[Leg] = await self.tx.all(places)
         formats = self._formats()
-        replies: list[Rows] = []
+        replies = [leg.rows(settled(self.plan.text), self.statement.bind, formats) for leg in legs]
+        await self.follow(places, legs, replies)
+
+    async def follow(self, places: Sequence[str], legs: Sequence[Leg], replies: Sequence[Rows]) -> None:
+        """Rows of shards that were asked."""
         try:
-            for leg in legs:
-                replies.append(leg.rows(settled(self.plan.text), self.statement.bind, formats))
             await watched(self._read(places, replies), replies)
         except BaseException as error:
-            await stop(legs[:len(replies)], replies, gently=isinstance(error, CannotMerge))
+            await stop(legs, replies, gently=isinstance(error, CannotMerge))
             raise
         await stop(legs, replies, gently=True)
+
+    def now(self, places: Sequence[str], replies: Sequence[Rows], seen: Seen | None) -> Seen | None:
+        """The whole answer, of replies that have ended without an error.
+
+        ``seen``: what was given for the same statement before. None: nothing was told, for it goes the long way only.
+        """
+        arrived = [one.arrived() for one in replies]
+        found = self._seen([described for described, _ in arrived], places, seen)
+        if found is None:
+            return None
+        self.columns, self.sort, self.folds = found.columns, found.sort, found.folds
+        if self.plan.folds:
+            self._tell_row(found.description, [row for _, rows in arrived for row in payloads(rows)])
+            return found
+        rows = self._merged([rows for _, rows in arrived])
+        if rows is None:
+            return None
+        self.out.description(found.description)
+        self.count = count_rows(rows)
+        self.out.rows(rows, self.count)
+        return found
+
+    def _seen(self, raw: list[bytes | None], places: Sequence[str], seen: Seen | None) -> Seen | None:
+        link = self.tx.link
+        if (seen is not None and seen.settings is link.settings and seen.parameters is link.parameters
+                and seen.raw == raw):
+            return seen
+        columns = agreed(places, raw)
+        visible = columns[:len(columns) - self.plan.hidden]
+        if any(column.type >= FIRST_USER_OID for column in visible):
+            return None
+        description = self._told(columns, [column.type for column in visible])
+        return Seen(link.settings, link.parameters, raw, self.columns, self.sort, self.folds, description)
+
+    def _merged(self, runs: Sequence[bytes]) -> bytes | None:
+        """All rows in one; None: they cannot be merged."""
+        if not (self.sort or self.plan.hidden or self.skip or self.left >= 0):
+            return b"".join(runs)
+        merger = Merger(len(runs), self.sort, self.plan.hidden, self.skip, self.left)
+        chunks = [iter((run,) if run else ()) for run in runs]
+        blocks = []
+        try:
+            while not merger.done:
+                for index in merger.waiting():
+                    merger.feed(index, next(chunks[index], b""))
+                while block := merger.take(BLOCK):
+                    blocks.append(bytes(block))
+        except ValueError:
+            return None
+        return b"".join(blocks)
 
     async def _read(self, places: Sequence[str], replies: Sequence[Rows]) -> None:
         await self._describe(places, replies)
@@ -142,12 +222,18 @@ class _Scattered:
         types = [column.type for column in visible]
         if any(one >= FIRST_USER_OID for one in types):
             types = await self._types(visible)
+        self.out.description(self._told(columns, types))
+
+    def _told(self, columns: list[ColumnDescription], types: Sequence[int]) -> bytes:
+        """Columns, and how they are compared. ``types``: the client's, of those that it sees. Gives its description."""
+        self.columns = columns
+        visible = columns[:len(columns) - self.plan.hidden]
         self._check_binary(visible, types)
         self.sort = [(key.column, self._comparable(key.column, key.type_oid), columns[key.column].format,
                       key.descending, key.nulls_first) for key in self.plan.order]
         self.folds = [self._fold_of(number, fold) for number, fold in enumerate(self.plan.folds)]
-        self.out.description(write_columns([column._replace(table=0, number=0, type=oid)
-                                            for column, oid in zip(visible, types, strict=True)]))
+        return write_columns([column._replace(table=0, number=0, type=oid)
+                              for column, oid in zip(visible, types, strict=True)])
 
     async def _types(self, visible: Sequence[ColumnDescription]) -> list[int]:
         """OIDs of types as the coordinator has them."""
@@ -209,14 +295,21 @@ class _Scattered:
             await self.out.drain()
 
     async def _fold(self, replies: Sequence[Rows]) -> None:
-        parts = [await one.all() for one in replies]
-        rows = [wire.parse_data_row(row) for part in parts for row in part]
+        self._tell_row(None, [row for one in replies for row in await one.all()])
+
+    def _tell_row(self, description: bytes | None, payloads: Sequence[bytes]) -> None:
+        """What the rows of all shards come to. ``description``: told first, when nothing can go wrong any more."""
+        rows = [wire.parse_data_row(row) for row in payloads]
         if not rows or self.skip or self.left == 0:
+            if description is not None:
+                self.out.description(description)
             return
         forms = [column.format for column in self.columns]
         cells = fold_rows(self.folds, forms[:len(self.folds)], rows)
         visible = cells[:len(self.columns) - self.plan.hidden]
         parts_ = [b"\xff\xff\xff\xff" if cell is None else len(cell).to_bytes(4, "big") + cell for cell in visible]
+        if description is not None:
+            self.out.description(description)
         self.out.row(len(visible).to_bytes(2, "big") + b"".join(parts_))
         self.count = 1
 

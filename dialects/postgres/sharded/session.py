@@ -23,6 +23,7 @@ from shardproxy.router import flags as f
 from .batches import BatchRunner
 from .errors import PgError
 from .places import COORDINATOR_ONLY, Places
+from .quick import Quick
 from .runner import EVERY_LEG
 from .transaction import OUTSIDE, Transaction
 
@@ -48,6 +49,7 @@ class ShardedSession(PgSession):
         self.in_doubt = self.database.worker.transactions.of(self.database.name).in_doubt
         self.places = Places(self)
         self.runner = BatchRunner(self)
+        self.quick = Quick(self)
         self.task: asyncio.Task[None] | None = None
         self.shard: Any = None
         self.link.sharded = 1
@@ -98,10 +100,13 @@ class ShardedSession(PgSession):
         outside = link.server is None or link.server.status == OUTSIDE
         if tx.begin and outside:
             tx.ended()
-            self._outside()
+            self.outside()
         if self._stops(outside):
             return RELAY                # as far as ``target`` or ``may_stay``
         if not (tx.legs or self.runner.open or link.batch_flushed or self.runner.portals):
+            quick = self._may_be_quick()
+            if quick and self.quick.again(batch):
+                return TAKEN
             place = self.places.of(batch)
             if self.in_doubt and not link.in_block and ("" if place is COORDINATOR_ONLY else place) in self.in_doubt:
                 self.start(self.runner.run(batch))      # which refuses it
@@ -113,8 +118,16 @@ class ShardedSession(PgSession):
                 self.shard = self.database.shards[place]
                 self._open_gate(place)
                 return RELAY
+            if quick and place is None and self.quick.start(batch):
+                return TAKEN
         self.start(self.runner.run(batch))
         return TAKEN
+
+    def _may_be_quick(self) -> bool:
+        """Whether nothing of the session's state is in the way of the short way for reads."""
+        link, tx = self.link, self.tx
+        return not (link.server is not None or tx.begin or tx.overlay is not None or tx.unseen or link.session_mode
+                    or self.in_doubt or link.opaque or link.in_block or link.force_primary)
 
     def _open_gate(self, place: str) -> None:
         """From now on batches like this one find their shard by one value, while nothing else decides."""
@@ -174,7 +187,7 @@ class ShardedSession(PgSession):
         inside = bool(self.tx.begin or self.runner.open or (server is not None and server.status != OUTSIDE))
         if inside and held.touching(self.ran):
             return False
-        running = self.task is not None or (server is not None and bool(
+        running = self.task is not None or self.quick.flight is not None or (server is not None and bool(
             server.awaiting or server.open_cycle or server.copying_in or link.body))
         return not (running and (link.opaque or link.batch_portal or held.touching(self._routes())))
 
@@ -225,7 +238,7 @@ class ShardedSession(PgSession):
                                  hint="Raise pool.size, or look at SHOW POOLS and SHOW TRANSACTIONS.")
         await work
 
-    def _outside(self) -> None:
+    def outside(self) -> None:
         """It holds no connections any more, or only one."""
         if self.link.admitted and not (self.tx.begin or self.tx.legs or self.runner.open):
             self.link.admitted = False
@@ -234,7 +247,7 @@ class ShardedSession(PgSession):
     def transaction_over(self, server: Any) -> None:
         """The transaction on the client's own connection is over."""
         self.tx.ended()
-        self._outside()
+        self.outside()
         super().transaction_over(server)
 
     async def _guarded(self, work: Any) -> None:
@@ -265,9 +278,9 @@ class ShardedSession(PgSession):
         if link.closed:
             self.leave()
             return
-        self._settled()
+        self.settled()
 
-    def _settled(self) -> None:
+    def settled(self) -> None:
         """After a batch: the client's own connection may be free now."""
         link = self.link
         link.busy = False
@@ -278,7 +291,7 @@ class ShardedSession(PgSession):
         elif server is not None and server.status == OUTSIDE and not self.runner.open:
             server.mode = 1
             link.cycle_over()
-        self._outside()
+        self.outside()
         link.resume()
 
     def begin_write(self, server: Any, slots: tuple[int, ...]) -> None:
@@ -305,7 +318,7 @@ class ShardedSession(PgSession):
             self.fail("57014", "canceling statement due to user request")
             return True
         if self.task is None:
-            return False
+            return self.quick.cancel()
         self.runner.cancelled = True
         for leg in list(self.tx.legs.values()):
             leg.cancel()
@@ -318,9 +331,10 @@ class ShardedSession(PgSession):
         if self.task is not None:
             self.task.cancel()
             return
+        self.quick.drop()
         self.tx.ended()
         self.runner.open = False
-        self._outside()
+        self.outside()
         self.database.holds.waiting.discard(self)
         for shard in self.database.shards.values():
             shard.held.discard(self)

@@ -52,6 +52,8 @@ class Reply:
         self._size = 0
         self._rest = b""
         self._waiter: asyncio.Future[None] | None = None
+        self.watcher: Any = None
+        """Told of rows (``grown``) and of the end (``ended``), if nobody awaits them."""
 
     def send(self, data: bytes) -> None:
         """Begin the exchange."""
@@ -81,6 +83,8 @@ class Reply:
         self.error.lost = True
         self.ended = True
         self._wake()
+        if self.watcher is not None:
+            self.watcher.ended(True)
 
     # -- as the connection's collector
 
@@ -132,6 +136,8 @@ class Reply:
         if not server.reading:
             server.resume_reading()
         self._wake()
+        if self.watcher is not None:
+            self.watcher.ended(self.error is not None)
 
     def _push(self, kind: int, payload: bytes) -> None:
         self.items.append((kind, payload))
@@ -139,6 +145,8 @@ class Reply:
         if self._size > HIGH and self.server.reading:
             self.server.pause_reading()
         self._wake()
+        if self.watcher is not None:
+            self.watcher.grown(len(payload))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

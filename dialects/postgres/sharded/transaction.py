@@ -207,6 +207,12 @@ class Transaction(Tracked):
                 return pool
         return runtime.write_pool(self.session)
 
+    def idle(self, place: str) -> Any:
+        """A connection at a place with the client's settings, if one is idle now."""
+        self.check_place(place)
+        pool = self._pool(self.runtime(place), place)
+        return None if pool is None else pool.idle_with(self.link.settings)
+
     async def _acquire(self, runtime: Any, place: str) -> Any:
         """A server connection of a place."""
         where = place or "the coordinator"
@@ -316,13 +322,13 @@ class Transaction(Tracked):
                 await commit_all(self, legs)
             except BaseException:
                 await self.rollback()
-                await self._settle()
+                self.settle()
                 raise
             tag = "COMMIT"
         else:
             await self.rollback()
             tag = "ROLLBACK"
-        await self._settle()
+        self.settle()
         return tag
 
     async def rollback(self) -> None:
@@ -341,7 +347,7 @@ class Transaction(Tracked):
         except PgError as error:
             self._drop(leg, f"ROLLBACK failed: {error}")
 
-    async def _settle(self) -> None:
+    def settle(self) -> None:
         """The transaction is over, or the statement in autocommit: legs go back to their pools."""
         self.publish()
         legs, self.legs = self.legs, {}
@@ -361,13 +367,13 @@ class Transaction(Tracked):
         if self.atomic and not self.in_block:
             await self.end(True)
         elif not self.in_block:
-            await self._settle()
+            self.settle()
 
     async def give_up(self) -> None:
         """A statement failed. In a block, the block is aborted; else everything is rolled back."""
         if not self.in_block or self.home is None or self.home.closed:
             await self.rollback()
-            await self._settle()
+            self.settle()
             return
         self.failed = True
         for leg in self.legs.values():
