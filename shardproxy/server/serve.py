@@ -7,6 +7,7 @@ Exit codes: 0 ended as asked, 1 could not start, 2 mistakes in the configuration
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ from shardproxy.server.workers import WORKER
 __all__ = ["serve"]
 
 _log = log.get_logger(__name__)
+LAST_S = 2.0
 
 
 def serve(config_path: Path | str, takeover: bool = False, command: Sequence[str] = WORKER) -> int:
@@ -59,7 +61,18 @@ async def _run(config: Config, takeover: bool, command: Sequence[str]) -> int:
     loop.add_signal_handler(signal.SIGHUP, reload)
     _notify(f"MAINPID={os.getpid()}")
     await supervisor.run(takeover)
+    await _leave_nothing()
     return 0
+
+
+async def _leave_nothing() -> None:
+    """Connections that are given up in the middle of a statement end in tasks of their own, which start others."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LAST_S):
+            while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
 
 
 async def _reload(supervisor: Supervisor) -> None:

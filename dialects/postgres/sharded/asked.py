@@ -75,9 +75,11 @@ def _extended(session: Any, messages: list[tuple[int, bytes]]) -> Asked | None:
     parsed = read_parse(payloads[PARSE]) if PARSE in payloads else None
     if parsed is not None and (parsed.name or message.statement):
         return None
-    prepared = session.runner.prepared(message.statement) if parsed is None else None
-    text, types = (parsed.text, parsed.types) if parsed is not None else (prepared.text, prepared.types)
-    route = session.link.router.route(text) if prepared is None else prepared.route
+    if parsed is not None:
+        text, types, route = parsed.text, parsed.types, session.link.router.route(parsed.text)
+    else:
+        prepared = session.runner.prepared(message.statement)
+        text, types, route = prepared.text, prepared.types, prepared.route
     known = session.places.sharding.described.get((text, types, session.search_path, session.link.router.generation))
     if known is None or known.rows is None or len(known.types) != len(message.values):
         return None

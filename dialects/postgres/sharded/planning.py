@@ -72,7 +72,7 @@ class Sharding:
         """Queries that were found to belong to no one place: (message, settings)."""
         self.described: OrderedDict[Any, Any] = OrderedDict()
         self.quick: OrderedDict[Any, Any] = OrderedDict()
-        """Batches that went the short way: (message, settings)."""
+        """Batches that went the short way: (message, settings, user)."""
         self._facts: Any = self
         self._names: frozenset[str] = frozenset()
         self._typed: frozenset[str] = frozenset()

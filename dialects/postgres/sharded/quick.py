@@ -57,7 +57,7 @@ class Quick:
         if len(batch) > KNOWN_BYTES:
             return False
         sharding = self.session.places.sharding
-        known: Known | None = sharding.quick.get((batch, self.link.settings))
+        known: Known | None = sharding.quick.get(self._key(batch))
         if (known is None or known.generation != sharding.generation
                 or known.routes != self.link.router.generation):
             return False
@@ -92,10 +92,14 @@ class Quick:
             return False
         if asked.lasting and len(batch) <= KNOWN_BYTES:
             kept: OrderedDict[Any, Known] = sharding.quick
-            kept[batch, self.link.settings] = known
+            kept[self._key(batch)] = known
             if len(kept) > KNOWN_MAX:
                 kept.popitem(last=False)
         return True
+
+    def _key(self, batch: bytes) -> tuple[Any, ...]:
+        """Names mean what the settings and, in ``$user``, the user make of them."""
+        return batch, self.link.settings, self.session.server_user
 
     def _statement(self, asked: Asked) -> Statement:
         sharding, route = self.session.places.sharding, asked.route

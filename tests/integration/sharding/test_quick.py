@@ -24,7 +24,7 @@ def quick(sharded_node: Node, tmp_path_factory: pytest.TempPathFactory) -> Itera
     node = sharded_node
     with psycopg.connect(node.dsn(), autocommit=True) as control:
         for name in NAMES:
-            control.execute(f"create database {name}")      # type: ignore[call-overload]
+            control.execute(f"create database {name}")
     place = f"{node.host}:{node.port}"
     databases = {"quick": {
         "server_user": "postgres", "default_keyspace": "main",
