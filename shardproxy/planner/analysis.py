@@ -55,6 +55,7 @@ class Analysis:
     stars: list[tuple[Expr, Scope]] = field(default_factory=list)
     locks: bool = False
     skip_locked: bool = False
+    outward: bool = False       # a query within aggregates rows of one around it, or may
     natural: bool = False
     using: set[str] = field(default_factory=set)
     conditions: list[tuple[Expr, Scope, Context]] = field(default_factory=list)
@@ -357,6 +358,8 @@ class _Builder:
                 self.found.stars.append((part, scope))
             elif part.kind == "call":
                 self.found.calls.append(part)
+                if part.over is None and self.found.knowledge.aggregate(part) and not _own(part, scope):
+                    self.found.outward = True
             elif part.kind == "cast":
                 self.found.casts.append(part)
             if part.query is not None:
@@ -380,6 +383,19 @@ class _Builder:
                             self.found.family(outer) == self.found.family(term)):
                         inner.equal.append((outer, term, None))
         block.subs.append(Sub(expr, found, inner, decides))
+
+
+def _own(call: Expr, scope: Scope) -> bool:
+    """Whether an aggregate is surely one of rows of this scope: one that names only columns of a query around it
+    belongs to that."""
+    if scope.parent is None:
+        return True
+    columns = [part for part in walk(call) if part.kind == "column" or part.query is not None]
+    own = {one.number for one in scope.relations}
+    if any(one.columns is None for one in scope.relations):
+        return True             # a name is looked for here first, and nobody knows what is here
+    terms = [None if part.query is not None else scope.resolve(part.names) for part in columns]
+    return not columns or any(term is not None and term[0] in own for term in terms)
 
 
 def _only(relations: list[Relation], name: str) -> Term | None:

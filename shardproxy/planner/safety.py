@@ -85,6 +85,8 @@ def check_pushed(found: Analysis) -> list[Edit]:
 
 def _pushed(found: Analysis) -> list[Edit]:
     root = found.root
+    if found.outward:
+        raise Apart("a subquery aggregates the rows that it is evaluated for")
     keyspaces = {one.layout.keyspace for one in found.sharded if one.layout is not None}
     for relation in found.relations:
         if relation.kind == "table" and (relation.layout is None or {relation.layout.keyspace} != keyspaces):

@@ -31,6 +31,8 @@ def scatter(text: str, found: Analysis) -> Scatter:
     query = root.query
     if query.ties:
         raise Apart("WITH TIES needs the rows of all shards")
+    if not query.order and _ordered_within(root):
+        raise Apart("a query within is ordered, and nothing sorts its rows again")
     keys, hidden = _order(text, found, root, edits)
     limit, offset = _limits(query, edits)
     serial = found.locks and (limit is not None or offset is not None) and not keys
@@ -53,6 +55,14 @@ def merged_filter(found: Analysis) -> ShardFilter:
 
 
 # -- ORDER BY
+
+def _ordered_within(block: Block) -> bool:
+    """Whether rows come in the order of a query that they are taken from."""
+    if block.select is not None and (block.aggregated or block.select.distinct):
+        return False
+    inner = [*block.parts, *(one.block for one in block.relations.values() if one.block is not None)]
+    return any(one.query.order or _ordered_within(one) for one in inner)
+
 
 def _order(text: str, found: Analysis, root: Block, edits: list[Edit]) -> tuple[tuple[SortKey, ...], int]:
     keys: list[SortKey] = []

@@ -237,8 +237,8 @@ class PrimaryParser(TokenReader):
             found.args = self.expressions()
         found.order = self.order_by()
         depth = 0
-        while depth or not self.is_op(")"):           # the frame: words and constants
-            if self.token.kind == "end":
+        while depth or not self.is_op(")"):           # the frame: words and expressions without queries
+            if self.token.kind == "end" or self.is_word("select", "with", "values", "table"):
                 raise Unreadable("window")
             depth += self.is_op("(") - self.is_op(")")
             self.at += 1
