@@ -15,7 +15,7 @@ from shardproxy.topology.layout import TableLayout
 from .analysis import Analysis, Unplannable
 from .contexts import Term
 from .edits import Edit, edited, parts
-from .expressions import Hazard, constant, hazards, keeps_key, storable_as_given, with_clocks
+from .expressions import Hazard, assigned, hazards, storable_as_given, with_clocks
 from .gather import column_edits, pull_of, qualified, table_edit
 from .keys import candidates, filter_of, whole_filter
 from .lexemes import Lexeme, Unreadable, close_of, find, is_op, name_at, split, word
@@ -280,8 +280,8 @@ def _moves(change: Change, target: Relation, table: Table, layout: TableLayout) 
     for names, (first, last) in change.sets:
         for name in set(names) & set(layout.key):
             column = table.column(name)
-            value = constant(change.lexemes, first, last) if len(names) == 1 else None
-            if column is None or value is None or not keeps_key(value.cast, column) or known is None or len(
+            value = assigned(change.lexemes, first, last, column) if len(names) == 1 and column is not None else None
+            if value is None or known is None or len(
                     known) != 1 or known[0][layout.key.index(name)].value != value.value:
                 return True
     return False
@@ -323,9 +323,9 @@ def _inserted_keys(change: Change, target: Relation, layout: TableLayout) -> lis
         row = []
         for key in layout.key:
             column = target.table.column(key) if target.table is not None else None
-            value = constant(change.lexemes, *items[names.index(key)]) if key in names and names.index(key) < len(
-                items) else None
-            if column is None or value is None or not keeps_key(value.cast, column) or not storable_as_given(column):
+            value = assigned(change.lexemes, *items[names.index(key)], column) if (
+                column is not None and key in names and names.index(key) < len(items)) else None
+            if column is None or value is None or not storable_as_given(column):
                 return None
             row.append(value)
         found.append(tuple(row))
@@ -360,14 +360,15 @@ def _shards(change: Change, found: Analysis, target: Relation) -> ShardFilter:
 def _write_back(change: Change, found: Analysis, target: Relation, table: Table, layout: TableLayout,
                 ) -> WriteBack | Refusal:
     """The text runs on a copy of the rows."""
-    if not table.primary_key or not set(layout.key) <= set(table.primary_key):
-        return Refusal(f'{change.kind.upper()} over several shards of table "{table.name}", which has no primary key '
-                       "with the sharding key",
+    keyless = not table.primary_key or not set(layout.key) <= set(table.primary_key)
+    if keyless and (table.kind != "r" or table.triggers or table.uniques or not found.knowledge.row_id("")):
+        return Refusal(f'{change.kind.upper()} over several shards of table "{table.name}", which has triggers, '
+                       "partitions or unique columns, but no primary key with the sharding key",
                        "Add a primary key, or name the rows by the sharding key.")
     if any(column.generated for column in table.columns) and change.returning[0] < change.returning[1]:
         return Refusal(f'RETURNING of table "{table.name}", which has generated columns, from several shards',
                        "Read the rows afterwards.")
-    pulls: list[Pull] = [_target_pull(change, found, target, table)]
+    pulls: list[Pull] = [_target_pull(change, found, target, table, keyless)]
     edits: list[Edit] = [(change.source.start, change.source.name_end, tuple(
         table_edit(found, target, 0)[0][2]))]
     for relation in found.sharded:
@@ -381,22 +382,29 @@ def _write_back(change: Change, found: Analysis, target: Relation, table: Table,
     return WriteBack((table.schema, table.name), layout.keyspace, tuple(pulls), 0,
                      parts(edited(change.scope.text, edits)), change.kind.upper(),
                      "the rows that may change are copied, changed and written back",
-                     tuple(dict.fromkeys(name for names, _ in change.sets for name in names)))
+                     tuple(dict.fromkeys(name for names, _ in change.sets for name in names)), keyless)
 
 
-def _target_pull(change: Change, found: Analysis, target: Relation, table: Table) -> Pull:
-    """All columns of the rows that may change, locked."""
+def _target_pull(change: Change, found: Analysis, target: Relation, table: Table, keyless: bool) -> Pull:
+    """All columns of the rows that may change, locked; and where they are, if no key says which is which."""
     quote, text = found.knowledge.quote, change.scope.text
-    stored = tuple(column.name for column in table.columns)
-    query = f"SELECT {', '.join(map(quote, stored))} FROM {qualified(found, target)} AS {quote(target.alias)}"
+    stored = table.names
+    listed = [f"{quote(target.alias)}.{quote(name)}" for name in stored]
+    if keyless:
+        listed.append(found.knowledge.row_id(target.alias))
+    query = f"SELECT {', '.join(listed)} FROM {qualified(found, target)} AS {quote(target.alias)}"
     conditions = [] if change.join == "full" else conditions_of(found, target)
     if conditions:
         query += " WHERE " + " AND ".join(f"({text[one.start:one.end]}\n)" for one in conditions)
     where = filter_of(target)
     if change.join == "full":
         where = ShardFilter(where.keyspace, where.table)
-    return Pull(where, f"{query} FOR UPDATE".encode("utf-8", "surrogateescape"), stored, (table.schema, table.name),
-                lock=True)
+    locked = f"{query} FOR UPDATE".encode("utf-8", "surrogateescape")
+    if not keyless:
+        return Pull(where, locked, stored, (table.schema, table.name), lock=True)
+    types = [found.knowledge.column_type(column) or column.type_name for column in table.columns]
+    names = (*(f"c{number}" for number in range(len(stored))), "place")
+    return Pull(where, locked, names, types=(*types, "text"), lock=True)
 
 
 def _unsharded(change: Change, found: Analysis) -> Plan:

@@ -16,7 +16,8 @@ from .lexemes import Lexeme, close_of, is_op, strip, word
 from .nodes import Expr
 from .plan import NOW, STATEMENT_NOW, KeyValue, Parts, Value
 
-__all__ = ["Hazard", "Judge", "constant", "hazards", "keeps_key", "span", "storable_as_given", "with_clocks"]
+__all__ = ["Hazard", "Judge", "assigned", "constant", "hazards", "keeps_key", "span", "storable_as_given",
+           "with_clocks"]
 
 
 class Hazard(Flag):
@@ -81,6 +82,25 @@ def keeps_key(cast: str, column: Column) -> bool:
         return True
     given, own = (_FAMILY.get(name, name) for name in (cast, column.type_name.partition("(")[0].strip()))
     return given == own
+
+
+def assigned(lexemes: Sequence[Lexeme], start: int, end: int, column: Column) -> KeyValue | None:
+    """The constant in this range, if the column stores it as it stands: 4.0 is stored as 4 where integers are."""
+    found = constant(lexemes, start, end)
+    if found is None or not keeps_key(found.cast, column):
+        return None
+    text = (found.value.text or "").lstrip("-")
+    own = column.type_name.partition("(")[0].strip()
+    kinds = {one.kind if one.text not in ("true", "false") else one.text for one in lexemes[start:end]}
+    if "number" in kinds and not _is_type_number(lexemes, start, end):
+        whole = _FAMILY.get(own) == "int2" and text.isdigit()
+        return found if whole or _FAMILY.get(own) == "numeric" else None
+    return found if not kinds & {"true", "false"} or _FAMILY.get(own) == "bool" else None
+
+
+def _is_type_number(lexemes: Sequence[Lexeme], start: int, end: int) -> bool:
+    """Whether the numbers in this range are modifiers of a type: the value is a string or a parameter."""
+    return any(one.kind in ("string", "param") for one in lexemes[start:end])
 
 
 def constant(lexemes: Sequence[Lexeme], start: int, end: int) -> KeyValue | None:

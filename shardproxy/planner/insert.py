@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from shardproxy.catalog.tables import Column, Table
 from shardproxy.topology.layout import TableLayout
 
-from .expressions import Hazard, Judge, constant, hazards, keeps_key, span, storable_as_given, with_clocks
+from .expressions import Hazard, Judge, assigned, hazards, span, storable_as_given, with_clocks
 from .lexemes import Lexeme, Unreadable, close_of, find, is_op, lex, name_at, quote, split, word
 from .plan import (
     COORDINATOR,
@@ -231,8 +231,7 @@ class _Planned:
             parts += with_clocks(self.insert.text, lexemes, *item)
         else:
             parts.append(self.insert.cut(*item).encode("utf-8", "surrogateescape"))
-        key = constant(lexemes, *item)
-        return key if key is not None and keeps_key(key.cast, column) else None
+        return assigned(lexemes, *item, column)
 
     def head(self, omitted: Sequence[tuple[Column, int]]) -> bytes:
         """What stands before the rows, the added columns in the list."""
@@ -308,8 +307,7 @@ def _constant_default(column: Column | None) -> KeyValue | None:
     if column.default is None:
         return KeyValue(Value())
     lexemes = lex(column.default)
-    found = constant(lexemes, 0, len(lexemes))
-    return found if found is not None and keeps_key(found.cast, column) else None
+    return assigned(lexemes, 0, len(lexemes), column)
 
 
 # -- ON CONFLICT

@@ -73,3 +73,6 @@ class Knowledge(Protocol):
 
     def quote(self, name: str) -> str:
         """A name as SQL."""
+
+    def row_id(self, alias: str) -> str:
+        """SQL, as text, of where a row is on its server while it is locked; "" if there is no such thing."""

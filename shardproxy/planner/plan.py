@@ -258,7 +258,8 @@ class WriteBack:
     """UPDATE, DELETE or MERGE that one shard alone cannot decide: the candidate rows are locked and pulled (``pulls``;
     ``target`` is the number of the target's), the text runs on the copy (``text``: command tag and RETURNING are its
     own), and the difference is written to the shards by primary key. A row may move to another shard.
-    ``columns``: those that an update sets."""
+    ``columns``: those that an update sets. ``keyless``: the table has no primary key; the target's pull has one column
+    more, the place of each row on its server, and rows with equal values are as good as each other."""
 
     table: tuple[str, str]
     keyspace: str
@@ -268,6 +269,7 @@ class WriteBack:
     kind: str
     why: str = ""
     columns: tuple[str, ...] = ()
+    keyless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""UPDATE, DELETE and MERGE on a copy of the rows, written back by primary key.
+"""UPDATE, DELETE and MERGE on a copy of the rows, written back by primary key, or by where rows are (``keyless.py``).
 
 Invariants:
 * The rows that the copy was made of are locked on their shards before the text runs, until the end of the transaction.
@@ -19,6 +19,7 @@ from shardproxy.planner.plan import WriteBack
 
 from .errors import PgError
 from .insert_from import begun_here
+from .keyless import PLACE, copied, difference
 from .legs import Leg
 from .output import Output
 from .staged_rows import (
@@ -49,10 +50,15 @@ async def run_write_back(tx: Transaction, plan: WriteBack, statement: Statement,
     bounds = tx.database.entry.gather
     staging = Staging(tx, leg, statement, Bounds(bounds.max_rows, bounds.max_bytes))
     pulled = await staging.pull(plan.pulls)
-    copy = pulled[plan.target].name
-    before = await _prepared(leg, table, copy)
+    names = [one.name for one in pulled]
+    staged = names[plan.target]
+    if plan.keyless:
+        names[plan.target] = await copied(leg, table, staged)
+    copy = names[plan.target]
+    await _defaults(leg, table, copy)
+    before = (staged, -1) if plan.keyless else await _keys(leg, table, copy)
     with named_as(copy, plan.table):
-        rows = leg.rows(fill(plan.text, {number: one.name.encode() for number, one in enumerate(pulled)}),
+        rows = leg.rows(fill(plan.text, {number: name.encode() for number, name in enumerate(names)}),
                         statement.bind, statement.formats)
         description = await rows.described()
         if description is not None:
@@ -62,17 +68,21 @@ async def run_write_back(tx: Transaction, plan: WriteBack, statement: Statement,
             await out.drain()
     if any(column.sequence for column in table.columns):
         leg.wrote = True                    # what nextval gave must not be given again after a crash
-    await _Back(tx, plan, statement, table, leg, copy, before).write()
-    await leg.command("DROP TABLE " + ", ".join([*(one.name for one in pulled), before[0]]))
+    back = _Back(tx, plan, statement, table, leg, copy, before)
+    await (back.write_keyless() if plan.keyless else back.write())
+    await leg.command("DROP TABLE " + ", ".join(dict.fromkeys([*names, before[0]])))
     out.complete(rows.tag)
 
 
-async def _prepared(leg: Leg, table: Table, copy: str) -> tuple[str, int]:
-    """Defaults for the copy; a list of its keys; and the number of the last command that put rows there."""
+async def _defaults(leg: Leg, table: Table, copy: str) -> None:
     defaults = [f"ALTER {quote_ident(column.name)} SET DEFAULT {default}" for column in table.columns
                 if (default := stage_default(column))]
     if defaults:
         await leg.command(f"ALTER TABLE {copy} {', '.join(defaults)}")
+
+
+async def _keys(leg: Leg, table: Table, copy: str) -> tuple[str, int]:
+    """A list of the copy's keys, and the number of the last command that put rows there."""
     keys, name = ", ".join(map(quote_ident, table.primary_key)), stage_name()
     await leg.command(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS SELECT {keys} FROM {copy}")
     last = await leg.run(f"SELECT coalesce(max(cmin::text::bigint), -1) FROM {copy}")
@@ -103,6 +113,14 @@ class _Back:
         if changed:
             await self._update(f"{touched} AND {known}", changed)
         await self._insert(f"{touched} AND NOT {known} ORDER BY ctid")
+
+    async def write_keyless(self) -> None:
+        """The same of a table without a primary key: a row that changed is deleted and inserted."""
+        gone, new = await difference(self.leg, self.table, self.before[0], self.copy, self.key)
+        await self._each([PLACE.name], gone, [PLACE], f"DELETE FROM {self.name} t USING (VALUES ",
+                         ") d(place) WHERE t.ctid = d.place")
+        await self._insert(new)
+        await self.leg.command(f"DROP TABLE {gone}, {new}")
 
     def _columns(self, names: Sequence[str]) -> list[Column]:
         return [column for name in names if (column := self.table.column(name)) is not None]

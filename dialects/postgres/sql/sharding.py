@@ -201,6 +201,9 @@ class PostgresKnowledge:
         name, strength = _figure(expr)
         return name if strength else "?column?"
 
+    def row_id(self, alias: str) -> str:
+        return f"{self.quote(alias)}.ctid::text"
+
     def quote(self, name: str) -> str:
         """Quoted, unless it is a plain name."""
         if name.isascii() and name.isidentifier() and name == name.lower() and name not in RESERVED | _KEYWORDS:

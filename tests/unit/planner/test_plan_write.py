@@ -94,7 +94,7 @@ KINDS: list[tuple[type, str]] = [
     (WriteBack, "UPDATE t SET v = s.w FROM s WHERE s.w = t.v RETURNING t.*"),
     (WriteBack, "UPDATE t SET (v, id) = (SELECT w, k FROM s WHERE s.k = 3)"),
     (WriteBack, "UPDATE t SET id = nextval('q')"),
-    (Refusal, "UPDATE p SET v = (SELECT max(w) FROM s)"),
+    (WriteBack, "UPDATE p SET v = (SELECT max(w) FROM s)"),
     (Refusal, "UPDATE t SET v = 'x' WHERE ctid = '(0,1)'"),
     (Refusal, "UPDATE t SET v = 'x' WHERE CURRENT OF c"),
     (Gather, "UPDATE u SET v = t.v FROM t WHERE t.k = u.k"),

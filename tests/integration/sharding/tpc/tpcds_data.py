@@ -18,8 +18,24 @@ SHARDED = {
     "store_returns": "sr_customer_sk", "catalog_sales": "cs_item_sk", "catalog_returns": "cr_item_sk",
     "web_sales": "ws_bill_customer_sk", "web_returns": "wr_item_sk", "inventory": "inv_item_sk",
 }
-KEYS: dict[str, tuple[tuple[str, str], ...]] = {
-    **dict.fromkeys(REFERENCE, ()), **{table: ((key, "int"),) for table, key in SHARDED.items()}}
+FACTS = ("store_sales", "store_returns", "catalog_sales", "catalog_returns", "web_sales", "web_returns")
+BY_ITEM = dict(zip(FACTS, ("ss_item_sk", "sr_item_sk", "cs_item_sk", "cr_item_sk", "ws_item_sk", "wr_item_sk"),
+                   strict=True))
+BY_ORDER = dict(zip(FACTS, ("ss_ticket_number", "sr_ticket_number", "cs_order_number", "cr_order_number",
+                            "ws_order_number", "wr_order_number"), strict=True))
+DIMENSIONS = {"item": "i_item_sk", "date_dim": "d_date_sk", "store": "s_store_sk", "promotion": "p_promo_sk",
+              "household_demographics": "hd_demo_sk", "customer_demographics": "cd_demo_sk"}
+
+
+def _keys(sharded: dict[str, str], reference: tuple[str, ...] = REFERENCE) -> dict[str, tuple[tuple[str, str], ...]]:
+    return {**dict.fromkeys(reference, ()), **{table: ((key, "int"),) for table, key in sharded.items()}}
+
+
+KEYS = _keys(SHARDED)
+LAYOUTS = {"mixed": KEYS, "item": _keys({**SHARDED, **BY_ITEM, "item": "i_item_sk"}),
+           "order": _keys({**SHARDED, **BY_ORDER}), "dimensions": _keys({**SHARDED, **DIMENSIONS}, ()),
+           "unsharded": _keys(SHARDED, ())}
+"""Choices of keys: sales by customer or item, by item, by order; small tables split, too, or on the coordinator."""
 
 SIZES = {"store": 6, "warehouse": 3, "ship_mode": 4, "reason": 5, "promotion": 5, "call_center": 3, "catalog_page": 5,
          "web_site": 3, "web_page": 5, "income_band": 6, "household_demographics": 24, "customer_demographics": 30,

@@ -57,7 +57,7 @@ select channel, id, sum(sales) as sales, sum(returns) as returns, sum(profit) as
 from (select 'store channel' as channel, 'store' || s_store_id as id, sales, returns, (profit - profit_loss) as profit from ssr
  union all select 'catalog channel', 'catalog_page' || cp_catalog_page_id, sales, returns, (profit - profit_loss) from csr
  union all select 'web channel', 'web_site' || web_site_id, sales, returns, (profit - profit_loss) from wsr) x
-group by rollup (channel, id) order by channel, id limit 100;
+group by rollup (channel, id) order by channel, id, sales limit 100;
 
 -- q6
 select a.ca_state state, count(*) cnt from customer_address a, customer c, store_sales s, date_dim d, item i
@@ -552,7 +552,7 @@ select channel, id, sum(sales) as sales, sum(returns) as returns, sum(profit) as
  select 'store channel' as channel, ss.s_store_sk as id, sales, coalesce(returns, 0) as returns, (profit - coalesce(profit_loss, 0)) as profit from ss left join sr on ss.s_store_sk = sr.s_store_sk
  union all select 'catalog channel', cs_call_center_sk, sales, returns, (profit - profit_loss) from cs, cr
  union all select 'web channel', ws.wp_web_page_sk, sales, coalesce(returns, 0), (profit - coalesce(profit_loss, 0)) from ws left join wr on ws.wp_web_page_sk = wr.wp_web_page_sk) x
-group by rollup (channel, id) order by channel, id limit 100;
+group by rollup (channel, id) order by channel, id, sales limit 100;
 
 -- q78
 with ws as (select d_year as ws_sold_year, ws_item_sk, ws_bill_customer_sk ws_customer_sk, sum(ws_quantity) ws_qty, sum(ws_wholesale_cost) ws_wc, sum(ws_sales_price) ws_sp from web_sales left join web_returns on wr_order_number = ws_order_number and ws_item_sk = wr_item_sk join date_dim on ws_sold_date_sk = d_date_sk where wr_order_number is null group by d_year, ws_item_sk, ws_bill_customer_sk),
@@ -571,7 +571,7 @@ with ssr as (select s_store_id as store_id, sum(ss_ext_sales_price) as sales, su
  csr as (select cp_catalog_page_id as catalog_page_id, sum(cs_ext_sales_price) as sales, sum(coalesce(cr_return_amount, 0)) as returns, sum(cs_net_profit - coalesce(cr_net_loss, 0)) as profit from catalog_sales left outer join catalog_returns on (cs_item_sk = cr_item_sk and cs_order_number = cr_order_number), date_dim, catalog_page, item, promotion where cs_sold_date_sk = d_date_sk and d_date between cast('2000-08-23' as date) and (cast('2000-08-23' as date) + interval '60 days') and cs_catalog_page_sk = cp_catalog_page_sk and cs_item_sk = i_item_sk and i_current_price > 50 and cs_promo_sk = p_promo_sk and p_channel_tv = 'N' group by cp_catalog_page_id),
  wsr as (select web_site_id, sum(ws_ext_sales_price) as sales, sum(coalesce(wr_return_amt, 0)) as returns, sum(ws_net_profit - coalesce(wr_net_loss, 0)) as profit from web_sales left outer join web_returns on (ws_item_sk = wr_item_sk and ws_order_number = wr_order_number), date_dim, web_site, item, promotion where ws_sold_date_sk = d_date_sk and d_date between cast('2000-08-23' as date) and (cast('2000-08-23' as date) + interval '60 days') and ws_web_site_sk = web_site_sk and ws_item_sk = i_item_sk and i_current_price > 50 and ws_promo_sk = p_promo_sk and p_channel_tv = 'N' group by web_site_id)
 select channel, id, sum(sales) as sales, sum(returns) as returns, sum(profit) as profit from (select 'store channel' as channel, 'store' || store_id as id, sales, returns, profit from ssr union all select 'catalog channel', 'catalog_page' || catalog_page_id, sales, returns, profit from csr union all select 'web channel', 'web_site' || web_site_id, sales, returns, profit from wsr) x
-group by rollup (channel, id) order by channel, id limit 100;
+group by rollup (channel, id) order by channel, id, sales limit 100;
 
 -- q81
 with customer_total_return as (select cr_returning_customer_sk as ctr_customer_sk, ca_state as ctr_state, sum(cr_return_amt_inc_tax) as ctr_total_return from catalog_returns, date_dim, customer_address where cr_returned_date_sk = d_date_sk and d_year = 2000 and cr_returning_addr_sk = ca_address_sk group by cr_returning_customer_sk, ca_state)
