@@ -5,7 +5,8 @@
 
 It makes a throw-away PostgreSQL with five databases, a proxy before it, and measures, medians of the rounds:
 
-* an aggregate over four shards, against the slowest shard's own part asked directly;
+* aggregates over four shards, a short one and one that reads all rows, against the same four parts asked directly by
+  one client, side by side (until the last has answered), and against the slowest part asked alone;
 * a sorted read of all rows over four shards, against one database that has them all (rows a second; the aim is 0.6);
 * COPY FROM of all rows through the proxy, against COPY into one database.
 
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,28 @@ def read_all(connection: psycopg.Connection[Any]) -> float:
     return result.ntuples / (time.perf_counter() - begun)
 
 
-def seconds(connection: psycopg.Connection[Any]) -> float:
+AGGREGATES = {"short": b"select count(*), min(id), max(id) from points where id < 1000",
+              "of all rows": b"select count(*), sum(id), max(value) from points where value >= 0"}
+
+
+def milliseconds(connections: Sequence[psycopg.Connection[Any]], text: bytes) -> float:
+    """Until the last of the connections has answered; all are asked first."""
     begun = time.perf_counter()
-    connection.execute("select count(*), min(id), max(id) from points where id < 1000")
-    return time.perf_counter() - begun
+    for one in connections:
+        one.pgconn.send_query(text)
+    for one in connections:
+        while one.pgconn.get_result() is not None:
+            pass
+    return (time.perf_counter() - begun) * 1000
+
+
+def aggregates(through: psycopg.Connection[Any], direct: Sequence[psycopg.Connection[Any]], rounds: int) -> None:
+    for name, text in AGGREGATES.items():
+        alone = max(median(rounds, lambda one=one, text=text: milliseconds([one], text)) for one in direct)    # type: ignore[misc]
+        beside, point = (median(rounds, lambda ones=ones, text=text: milliseconds(ones, text))     # type: ignore[misc]
+                         for ones in (direct, [through]))
+        print(f"| aggregate {name}, ms, side by side | {beside:.2f} | {point:.2f} | {point / beside:.2f} |")
+        print(f"| aggregate {name}, ms, slowest alone | {alone:.2f} | {point:.2f} | {point / alone:.2f} |")
 
 
 def median(rounds: int, measure: Callable[[], float]) -> float:
@@ -122,9 +141,7 @@ def measure(node: Node, folder: Path, count: int, rounds: int) -> None:
         print(f"| COPY FROM, rows/s | {loads[0]:,.0f} | {loads[1]:,.0f} | {loads[1] / loads[0]:.2f} |")
         for connection in (whole, *direct):
             connection.execute("vacuum analyze points")
-        slowest = max(median(rounds, lambda one=one: seconds(one)) for one in direct)       # type: ignore[misc]
-        point = median(rounds, lambda: seconds(through))
-        print(f"| aggregate, ms | {slowest * 1000:.2f} | {point * 1000:.2f} | {point / slowest:.2f} |")
+        aggregates(through, direct, max(rounds, 21))
         reads = median(rounds, lambda: read_all(whole)), median(rounds, lambda: read_all(through))
         print(f"| sorted read, rows/s | {reads[0]:,.0f} | {reads[1]:,.0f} | {reads[1] / reads[0]:.2f} |")
 
