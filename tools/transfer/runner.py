@@ -16,6 +16,7 @@ import contextlib
 import os
 import socket
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -141,7 +142,10 @@ class Runner:
                 await self.fail(f"{error}", "look at the rows with `verify`, repair them, then `resume`")
             except _LOST as error:
                 await self._again(error)
-            except (ShardproxyError, asyncpg.PostgresError) as error:
+            except (ShardproxyError, asyncpg.PostgresError, KeyError, TypeError, ValueError, AttributeError,
+                    AssertionError) as error:       # the last ones are bugs: status must say so
+                if not isinstance(error, ShardproxyError | asyncpg.PostgresError):
+                    self.context.log("internal error", trace=traceback.format_exc())
                 await self.fail(f"{error or type(error).__name__}", f"{self._remedy(error)}, then `resume`; or "
                                 f"`{'complete' if self.record.state == 'SWITCHED' else 'cancel'}`")
 
@@ -377,7 +381,7 @@ class Runner:
     async def to(self, state: State, **changes: Any) -> None:
         """The next state."""
         dirty, self._dirty = self._dirty, {}
-        made = self.record.with_body(waiting=None, **dirty | changes)
+        made = self.record.with_body(**dirty | {"waiting": None} | changes)
         self.record = await self.journal.save(Record(made.name, made.version, state, made.body))
         await self.journal.log(self.name, "state", state=state)
         self.context.log("state", state=state)

@@ -48,6 +48,16 @@ class City:
     more_sql: str = ""
     """Run by ``build`` at last."""
     proxies: list[Proxy] = field(default_factory=list)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, place: str) -> Node:
+        """The server that has a place now."""
+        return self.node
+
+    def servers(self, place: str) -> list[tuple[str, int]]:
+        """Addresses of the servers that a place may have."""
+        node = self.at(place)
+        return [(node.host, node.port)]
 
     @property
     def places(self) -> dict[str, str]:
@@ -58,9 +68,10 @@ class City:
     def config(self) -> Mapping[str, Any]:
         """The [databases] section."""
         def server(place: str, **more: Any) -> dict[str, Any]:
-            return {"primary": f"{self.node.host}:{self.node.port}/{self.places[place]}", **more}
+            first, *others = [f"{host}:{port}/{self.places[place]}" for host, port in self.servers(place)]
+            return {"primary": first, **({"replicas": others} if others else {}), **more}
 
-        return {self.name: {"server_user": "postgres", "default_keyspace": "main", "keyspaces": {
+        return {self.name: {"server_user": "postgres", **self.settings, "default_keyspace": "main", "keyspaces": {
             "main": {"shards": {"main": server("")}},
             "customer": {"function": "hash", "slots": 64,
                          "shards": {f"s{n}": server(f"customer/s{n}", empty=n > 0) for n in range(4)},
@@ -70,8 +81,8 @@ class City:
 
     async def build(self) -> None:
         """Databases, tables and rows."""
-        for name in self.places.values():
-            await self.node.sql(f'create database "{name}"')
+        for place, name in self.places.items():
+            await self.at(place).sql(f'create database "{name}"')
         async with self.direct() as there:
             await there.execute(SCHEMA)
             await there.execute(f"insert into customers select n, 'customer ' || n, 0, case when n % 50 = 0 then "
@@ -94,15 +105,15 @@ class City:
         await self.stop_runners()
         for proxy in self.proxies:
             proxy.stop()
-        for name in self.places.values():
-            async with self.direct("postgres", raw=True) as there:
+        for place, name in self.places.items():
+            async with self.direct(place, database="postgres") as there:
                 for row in await there.fetch("select slot_name, active_pid from pg_replication_slots "
                                              "where database = $1", name):
                     if row["active_pid"]:
                         await there.execute("select pg_terminate_backend($1)", row["active_pid"])
                         await asyncio.sleep(0.2)
                     await there.execute("select pg_drop_replication_slot($1)", row["slot_name"])
-            await self.node.sql(f'drop database if exists "{name}" with (force)')
+            await self.at(place).sql(f'drop database if exists "{name}" with (force)')
         for proxy in self.proxies:
             proxy.check_log()
 
@@ -121,16 +132,18 @@ class City:
                 return []
         return [int(row["runner"].rpartition(":")[2]) for row in rows]
 
-    def direct(self, place: str = "", *, raw: bool = False) -> Any:
+    def direct(self, place: str = "", *, database: str = "") -> Any:
         """A connection past the proxies, for a block."""
-        return Connected(self._connect(place if raw else self.places[place]))
+        return Connected(self._connect(place, database))
 
     async def open(self, place: str) -> Any:
         """The same; its user ends it."""
-        return await self._connect(self.places[place])
+        return await self._connect(place)
 
-    def _connect(self, database: str) -> Any:
-        return asyncpg.connect(host=self.node.host, port=self.node.port, user="postgres", database=database, ssl=False)
+    def _connect(self, place: str, database: str = "") -> Any:
+        node = self.at(place)
+        return asyncpg.connect(host=node.host, port=node.port, user="postgres",
+                               database=database or self.places[place], ssl=False)
 
     def client(self, number: int = 0) -> Any:
         """A client of a proxy, for a block."""
