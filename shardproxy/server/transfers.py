@@ -56,6 +56,11 @@ _SET = """
 update shardproxy.holds set phase = $3, changed_at = clock_timestamp(), deadline = null, body = body || $4::jsonb
  where transfer = $1 and phase = $2 returning transfer
 """
+_FENCED = """
+select one.schema, one.name from unnest($2::text[], $3::text[]) one (schema, name)
+  join pg_namespace n on n.nspname = one.schema join pg_class c on c.relnamespace = n.oid and c.relname = one.name
+  join pg_trigger t on t.tgrelid = c.oid and t.tgname = $1
+"""
 _UNDO = """
 update shardproxy.holds set phase = 'undoing', changed_at = clock_timestamp()
  where transfer = $1 and phase = 'hold' and (deadline < clock_timestamp() or $2) returning transfer
@@ -203,13 +208,13 @@ async def _store(store: Store, switch: Switch, before: int) -> Layout:
 
 async def _unfence(open_place: Open, fences: Sequence[Any], sql: Callable[[str, str], str] = unfence_sql,
                    timeout: str = "5s") -> None:
+    """Of each place all at once, where there is a fence."""
     async def one(place: str, tables: Sequence[Sequence[str]]) -> None:
         async with _connected(open_place, place) as there:
-            await there.execute(f"set lock_timeout = '{timeout}'")
-            for schema, name in tables:
-                with contextlib.suppress(asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError,
-                                         asyncpg.UndefinedObjectError):
-                    await there.execute(sql(schema, name))
+            found = await there.fetch(_FENCED, FENCE, [schema for schema, _ in tables], [name for _, name in tables])
+            if found:
+                await there.execute(";\n".join([f"set local lock_timeout = '{timeout}'", *(
+                    sql(row["schema"], row["name"]) for row in found)]))
 
     await asyncio.gather(*(one(place, tables) for place, tables in fences))
 

@@ -25,10 +25,9 @@ differ the proxies hold the tables, and a proxy that starts just then finds a sh
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -49,12 +48,12 @@ from shardproxy.topology.store import Store
 from shardproxy.topology.switch import Switch
 
 from . import fence as fences
-from .fence import Drained, FenceError, fence_sql, leaves, lock_sql
+from .fence import Drained, FenceError, fence_sql, leaves, lock_sql, quoted
 from .fleet import Fleet
 from .move import COORDINATOR, OLD, Move, Table
 from .parts import Blocker, Context, Mismatch, NotNow, Streams, Switched, failpoint
 from .sequences import advance
-from .servers import FAILURES, Servers
+from .servers import Servers
 
 __all__ = ["Cutover"]
 
@@ -75,9 +74,11 @@ update shardproxy.holds set phase = 'committed', changed_at = clock_timestamp(),
        deadline = clock_timestamp() + make_interval(secs => $2)
  where transfer = $1 and phase = 'hold' and deadline > clock_timestamp() returning transfer
 """
-_SHAPE = """
-select array_agg(format('%s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull) order by a.attnum)
-  from pg_attribute a where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped
+_SHAPES = """
+select (select array_agg(format('%s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull)
+                         order by a.attnum)
+          from pg_attribute a where a.attrelid = to_regclass(one.name) and a.attnum > 0 and not a.attisdropped) as shape
+  from unnest($1::text[]) with ordinality one (name, n) order by one.n
 """
 
 
@@ -232,35 +233,42 @@ class Cutover:
 
     async def _alike(self, move: Move, ready: _Ready) -> None:
         """DDL that came past the proxies."""
-        for schema, name in _all_of(move):
-            into = move.into if (schema, name) in move.tables else ""
-            wanted = [(place.name, f'"{schema}"."{name}"') for place in move.sources_of((schema, name))]
-            wanted += [(place.name, f'"{into or schema}"."{name}"') for place in move.targets_of((schema, name))]
-            shapes = {place: str(await ready.at[place].fetchval(_SHAPE, full)) for place, full in wanted}
-            if len(set(shapes.values())) > 1:
-                raise Mismatch(f"table {schema}.{name} is defined differently at {', '.join(map(repr, shapes))}")
+        wanted: dict[str, list[tuple[Table, str]]] = {}
+        for table in _all_of(move):
+            into = move.into if table in move.tables else ""
+            for place in move.sources_of(table):
+                wanted.setdefault(place.name, []).append((table, quoted(table)))
+            for place in move.targets_of(table):
+                wanted.setdefault(place.name, []).append((table, quoted((into or table[0], table[1]))))
+        found = await asyncio.gather(*(ready.at[place].fetch(_SHAPES, [name for _, name in names])
+                                       for place, names in wanted.items()))
+        shapes: dict[Table, set[str]] = {}
+        for names, rows in zip(wanted.values(), found, strict=True):
+            for (table, _), row in zip(names, rows, strict=True):
+                shapes.setdefault(table, set()).add(str(row["shape"]))
+        differing = [table for table, one in shapes.items() if len(one) > 1]
+        if differing:
+            raise Mismatch(f"tables are defined differently at the two sides: {', '.join(map(quoted, differing))}")
 
     async def _commit(self, connection: Any, move: Move, body: dict[str, Any], ready: _Ready, seconds: float) -> None:
         """The point of no return. Whoever reads the tables is waited for before it, a moment at a time."""
         deadline = time.monotonic() + seconds
         open_ones: list[Any] = []
+
+        async def exchanged(number: int, place: str, how: str, tables: Sequence[Sequence[str]]) -> None:
+            transaction = ready.at[place].transaction()
+            await transaction.start()
+            open_ones.append(transaction)
+            await _patiently(partial(self._dialect.exchange, ready.at[place], exchange_name(self._name, body, number),
+                                     how, [(schema, table) for schema, table in tables]), deadline)
+
         try:
-            for number, (place, how, tables) in enumerate(body["exchanges"]):
-                transaction = ready.at[place].transaction()
-                await transaction.start()
-                open_ones.append(transaction)
-                await _patiently(partial(self._dialect.exchange, ready.at[place],
-                                         exchange_name(self._name, body, number), how,
-                                         [(schema, table) for schema, table in tables]), deadline)
+            await _all(exchanged(number, *one) for number, one in enumerate(body["exchanges"]))
             await _patiently(partial(self._record, connection, move, body), deadline)
         except BaseException:
-            for transaction in open_ones:
-                with contextlib.suppress(*FAILURES):
-                    await transaction.rollback()
+            await asyncio.gather(*(one.rollback() for one in open_ones), return_exceptions=True)
             raise
-        for transaction in open_ones:
-            with contextlib.suppress(*FAILURES):        # else it is redone
-                await transaction.commit()
+        await asyncio.gather(*(one.commit() for one in open_ones), return_exceptions=True)      # else it is redone
 
     async def _record(self, connection: Any, move: Move, body: dict[str, Any]) -> None:
         leaving = [table for table in move.tables if COORDINATOR in move.homes(move.before, table)]
@@ -407,7 +415,7 @@ async def _ready(servers: Servers, move: Move) -> AsyncIterator[_Ready]:
         made.close()
 
 
-async def _all(work: Any) -> list[Drained]:
+async def _all(work: Iterable[Any]) -> list[Any]:
     """All at once; none is left running when one fails."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:

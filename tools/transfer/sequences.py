@@ -28,14 +28,13 @@ select distinct format('%I.%I', n.nspname, s.relname) as name, q.seqincrement as
 
 async def advance(coordinator: Any, tables: Sequence[Table], headroom: int = HEADROOM) -> list[str]:
     """Advance all sequences of these tables; names of those that have not enough left."""
-    short = []
-    for row in await coordinator.fetch(_OWNED, [quoted(table) for table in tables]):
-        last = await coordinator.fetchval(f"select last_value from {row['name']}")
-        wanted = last + headroom * row["step"]
-        if row["cycles"]:
-            continue
-        if not row["least"] <= wanted <= row["most"]:
-            short.append(str(row["name"]))
-            continue
-        await coordinator.fetchval("select setval($1::text::regclass, $2)", row["name"], wanted)
+    rows = [row for row in await coordinator.fetch(_OWNED, [quoted(table) for table in tables]) if not row["cycles"]]
+    if not rows:
+        return []
+    last = await coordinator.fetchrow("select " + ", ".join(f"(select last_value from {row['name']})" for row in rows))
+    wanted = {row["name"]: value + headroom * row["step"] for row, value in zip(rows, last, strict=True)}
+    short = [row["name"] for row in rows if not row["least"] <= wanted[row["name"]] <= row["most"]]
+    enough = {name: value for name, value in wanted.items() if name not in short}
+    await coordinator.fetch("select setval(name::regclass, value) from unnest($1::text[], $2::bigint[]) "
+                            "enough (name, value)", list(enough), list(enough.values()))
     return short

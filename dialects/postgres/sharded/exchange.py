@@ -67,7 +67,9 @@ async def _exchange(connection: Any, name: str, how: str, tables: Sequence[Key])
     if await connection.fetchval("insert into shardproxy.exchanges (name) values ($1) on conflict do nothing "
                                  "returning name", name) is None:
         return
-    names = [name for schema, table in tables if await _is_there(connection, name := f"{quote(schema)}.{quote(table)}")]
+    wanted = [_full(*table) for table in tables]
+    known = await _there(connection, wanted)
+    names = [name for name in wanted if name in known]
     if names:
         await connection.execute(f"lock table only {', only '.join(names)} in access exclusive mode")
     views = await connection.fetch(_VIEWS, await connection.fetchval(_OIDS, names) or [])
@@ -153,21 +155,31 @@ async def _to_tables(connection: Any, found: Sequence[Definition]) -> None:
 async def _swap(connection: Any, tables: Sequence[Key], there: str, back: str) -> None:
     await _schema(connection, GONE)
     await _schema(connection, back)
+    known = await _there(connection, [full for schema, name in tables
+                                      for full in (_full(schema, name), _in(there, name))])
+    script = []
     for schema, name in tables:
-        live, comes = f"{quote(schema)}.{quote(name)}", await _is_there(connection, _in(there, name))
-        if await _is_there(connection, live):
-            await connection.execute(f"alter table {live} set schema {GONE}")
+        live, comes = _full(schema, name), _in(there, name) in known
+        if live in known:
+            script.append(f"alter table {live} set schema {GONE}")
             if not comes:
-                await connection.execute(f"create table {live} (like {_in(GONE, name)} including all)")
+                script.append(f"create table {live} (like {_in(GONE, name)} including all)")
         if comes:
-            await connection.execute(f"alter table {_in(there, name)} set schema {quote(schema)}")
-            await connection.execute(f"drop trigger if exists {FENCE} on {live}")
-        if await _is_there(connection, _in(GONE, name)):
-            await connection.execute(f"alter table {_in(GONE, name)} set schema {back}")
+            script += [f"alter table {_in(there, name)} set schema {quote(schema)}",
+                       f"drop trigger if exists {FENCE} on {live}"]
+        if live in known:
+            script.append(f"alter table {_in(GONE, name)} set schema {back}")
+    await connection.execute(";\n".join(script))
+
+
+async def _there(connection: Any, names: Sequence[str]) -> set[str]:
+    """Those of these relations that there are."""
+    return {row[0] for row in await connection.fetch(
+        "select one from unnest($1::text[]) one where to_regclass(one) is not null", names)}
 
 
 async def _is_there(connection: Any, name: str) -> bool:
-    return bool(await connection.fetchval("select to_regclass($1) is not null", name))
+    return bool(await _there(connection, [name]))
 
 
 # -- sequences
@@ -199,6 +211,10 @@ async def _go_on(connection: Any, reached: dict[str, tuple[int, bool]]) -> None:
 
 async def _schema(connection: Any, name: str) -> None:
     await connection.execute(f"create schema if not exists {name}")
+
+
+def _full(schema: str, name: str) -> str:
+    return f"{quote(schema)}.{quote(name)}"
 
 
 def _in(schema: str, name: str) -> str:
