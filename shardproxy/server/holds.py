@@ -22,12 +22,14 @@ Table = tuple[str, str]
 
 
 class Holds:
-    """Of one database. ``held``: what the dialect made of the tables, None while nothing is held."""
+    """Of one database. ``held``: what the dialect made of the tables, None while nothing is held. ``moving``: tool and
+    tables of each transfer that is ready to switch, or has."""
 
     def __init__(self, database: Any) -> None:
         self._database = database
         self._tables: dict[str, tuple[frozenset[Table], asyncio.TimerHandle]] = {}
         self.held: Any = None
+        self.moving: dict[str, tuple[str, frozenset[Table]]] = {}
         self.waiting: set[Any] = set()
 
     @property

@@ -130,6 +130,7 @@ class Proxies:
             for transfer, tables in member.held.items():
                 self._workers.notify(index, "hold_tables", database=name, transfer=transfer, tables=tables,
                                      seconds=HELD_S)
+            self._workers.notify(index, "set_moving", database=name, moving=member.moving())
 
     def moving(self, database: str) -> set[tuple[str, str]]:
         """Tables in transfer."""
@@ -179,6 +180,7 @@ class _Member:
         self.drained: set[str] = set()
         self.rows: list[Hold] = []
         self._epoch = 0
+        self._moving: dict[str, list[Any]] = {}
         self._wake = asyncio.Event()
         self._told: tuple[object, ...] = ()
         self._renewed = time.monotonic()
@@ -218,6 +220,11 @@ class _Member:
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+    def moving(self) -> dict[str, list[Any]]:
+        """Tool and tables of each transfer that is ready to switch, or has."""
+        return {hold.transfer: [hold.body.get("tool", "reshard"), [list(table) for table in hold.tables]]
+                for hold in self.rows}
 
     def _drop(self) -> None:
         if self._connection is not None:
@@ -259,6 +266,10 @@ class _Member:
     async def _round(self) -> None:
         connection = await self._connected()
         self.rows = await read_holds(connection)
+        if self.moving() != self._moving:
+            self._moving = self.moving()
+            await self._proxies._workers.broadcast("set_moving", timeout=CALL_S, database=self._name,
+                                                   moving=self._moving)
         wanted = {hold.transfer: hold for hold in self.rows if hold.stops}
         for transfer, hold in wanted.items():
             if transfer not in self.held:

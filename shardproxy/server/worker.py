@@ -84,6 +84,7 @@ class Worker(Operations):
         self._disabled: set[str] = set()
         self._paused: set[str | None] = set()
         self._held: dict[str, Any] = {}
+        self._moving: dict[str, Any] = {}
         self._tls_loaded = False
         self._turning_away = 0
         self._numbers = 0

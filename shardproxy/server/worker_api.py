@@ -68,6 +68,9 @@ class WorkerApi(Protocol):
     async def release_tables(self, database: str, transfer: str) -> None:
         """End hold_tables."""
 
+    async def set_moving(self, database: str, moving: Mapping[str, tuple[str, Sequence[Sequence[str]]]]) -> None:
+        """All transfers of a database that are ready to switch, or have: their tools and tables. No DDL on those."""
+
     async def enable(self, database: str, enabled: bool) -> None:
         """Refuse (57P03) or allow new clients of a database."""
 

@@ -7,7 +7,7 @@ they are released, never under a client.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shardproxy.server.accept import Acceptor
@@ -30,6 +30,7 @@ class Operations(TransactionOperations):
     _disabled: set[str]
     _paused: set[str | None]
     _held: dict[str, dict[str, tuple[Sequence[Sequence[str]], float]]]
+    _moving: dict[str, dict[str, tuple[str, frozenset[tuple[str, str]]]]]
 
     async def kill(self, client_id: int) -> bool:
         link = self.links.get(client_id)
@@ -81,8 +82,15 @@ class Operations(TransactionOperations):
         if database in self.databases:
             self.databases[database].holds.release(transfer)
 
+    async def set_moving(self, database: str, moving: Mapping[str, tuple[str, Sequence[Sequence[str]]]]) -> None:
+        self._moving[database] = {transfer: (tool, frozenset((schema, name) for schema, name in tables))
+                                  for transfer, (tool, tables) in moving.items()}
+        if database in self.databases:
+            self.databases[database].holds.moving = self._moving[database]
+
     def hold_again(self, runtime: DatabaseRuntime) -> None:
-        """A database is met while its tables are held."""
+        """A database is met while its tables are held, or being moved."""
+        runtime.holds.moving = self._moving.get(runtime.name, {})
         for transfer, (tables, until) in self._held.get(runtime.name, {}).items():
             self.loop.create_task(runtime.holds.hold(transfer, tables, until - self.loop.time()))
 

@@ -96,7 +96,7 @@ class Cutover:
         """Who would stand in the way of a fence now. Tells the proxies of the transfer, if they do not know yet."""
         move = self._move(False)
         async with self._context.servers.connected(COORDINATOR) as connection:
-            await Fleet(connection, self._name).announce(_all_of(move))
+            await Fleet(connection, self._name).announce(_all_of(move), move.tool)
         return await self._blockers(move)
 
     async def free(self, backwards: bool) -> None:
@@ -104,16 +104,22 @@ class Cutover:
         await self._clear(self._move(backwards))
 
     async def _clear(self, move: Move) -> None:
+        """Waits for a moment in which nobody stands in the way; on a machine where something always does, only for
+        those that have for long."""
         deadline = time.monotonic() + BLOCKED_S
-        while found := [one for one in await self._blockers(move) if not one.what.startswith("vacuum")]:
+        while _serious(await self._blockers(move)):
             if time.monotonic() > deadline:
-                raise NotNow("transactions hold the tables: " + "; ".join(one.what for one in found), tuple(found))
+                break
             await asyncio.sleep(0.05)
+        else:
+            return
+        if found := _serious(await self._blockers(move, BLOCKED_S / 2)):
+            raise NotNow("transactions hold the tables: " + "; ".join(one.what for one in found), tuple(found))
 
-    async def _blockers(self, move: Move) -> list[Blocker]:
+    async def _blockers(self, move: Move, seconds: float = fences.OLD_S) -> list[Blocker]:
         async def ask(place: str) -> list[Blocker]:
             async with self._context.servers.connected(place) as connection:
-                return await fences.blocked_by(connection, place, _fenced(move, place),
+                return await fences.blocked_by(connection, place, _fenced(move, place), seconds,
                                                readers=place == COORDINATOR or move.is_between)
 
         found = await asyncio.gather(*(ask(place.name) for place in move.streams()))
@@ -156,7 +162,7 @@ class Cutover:
         return Switched(watch.ms)
 
     async def _preflight(self, connection: Any, fleet: Fleet, move: Move) -> None:
-        await fleet.announce(_all_of(move))
+        await fleet.announce(_all_of(move), move.tool)
         await fleet.all_know(KNOW_S)
         for place in move.streams():
             async with self._context.servers.connected(place.name) as there:
@@ -186,7 +192,7 @@ class Cutover:
         copied = [[COORDINATOR, await self._leaves(COORDINATOR, move.references)]] if move.references else []
         return {"fences": [*copied, *[[one.name, await self._leaves(one.name, move.tables)] for one in move.sources]],
                 "unfence": [*copied, *[[name, await self._leaves(name, move.tables)] for name in sorted(after)]],
-                "exchanges": exchanges, "epoch": epoch,
+                "exchanges": exchanges, "epoch": epoch, "tool": move.tool,
                 "switch": Switch.between(move.after, _all_of(move), sorted(spaces)).to_json()}
 
     async def _leaves(self, place: str, tables: Sequence[Table]) -> list[list[str]]:
@@ -345,6 +351,11 @@ def _all_of(move: Move) -> tuple[Table, ...]:
 def _fenced(move: Move, place: str) -> list[Table]:
     """The coordinator's copy is the one that reference tables are read from."""
     return [*_tables_at(move, place), *(move.references if place == COORDINATOR else ())]
+
+
+def _serious(found: list[Blocker]) -> list[Blocker]:
+    """The fence ends vacuums."""
+    return [one for one in found if not one.what.startswith("vacuum")]
 
 
 async def _patiently(work: Callable[[], Awaitable[None]], deadline: float) -> None:

@@ -26,7 +26,7 @@ __all__ = ["Drained", "FenceError", "blocked_by", "fence", "fence_sql", "leaves"
 
 NAME = "shardproxy_fence"
 LOCK_MS, PAUSE_S = 300, 0.02
-OLD_MS = 200
+OLD_S = 0.2
 _LOCK = 0x6665_6E63
 
 FUNCTION_SQL = """
@@ -151,11 +151,12 @@ async def fence(connection: Any, place: str, tables: Sequence[Table], seconds: f
             await asyncio.sleep(PAUSE_S)
 
 
-async def blocked_by(connection: Any, place: str, tables: Sequence[Table], *, readers: bool = False) -> list[Blocker]:
-    """Transactions that have the tables for longer than a moment. ``readers``: those that only read stand in the way
-    too (of an exchange of names)."""
+async def blocked_by(connection: Any, place: str, tables: Sequence[Table], seconds: float = OLD_S, *,
+                     readers: bool = False) -> list[Blocker]:
+    """Transactions that have the tables for longer than a moment (or so many seconds). ``readers``: those that only
+    read stand in the way too (of an exchange of names)."""
     names = [quoted(table) for table in await leaves(connection, tables)]
-    rows = await connection.fetch(_BLOCKERS, names, list(READS if readers else WRITES), OLD_MS / 1000)
+    rows = await connection.fetch(_BLOCKERS, names, list(READS if readers else WRITES), seconds)
     return [_blocker(place, row) for row in rows]
 
 

@@ -22,7 +22,7 @@ POLL_S = 0.004
 STALE_S = 60.0
 
 _ANNOUNCE = """
-insert into shardproxy.holds (transfer, tables, phase, body) values ($1, $2, 'announced', '{}')
+insert into shardproxy.holds (transfer, tables, phase, body) values ($1, $2, 'announced', $3)
 on conflict (transfer) do update set tables = excluded.tables where holds.phase in ('announced', 'switched')
 """
 _PROXIES = """
@@ -55,10 +55,12 @@ class Fleet:
         return [Member(row["id"], row["epoch"], row["alive"], row["fresh"], frozenset(state["drained"]),
                        frozenset(state["seen"])) for row in rows for state in [json.loads(row["holding"])]]
 
-    async def announce(self, tables: Sequence[Table]) -> None:
-        """These tables are in transfer: a proxy that loses its lease leaves them alone from now on."""
+    async def announce(self, tables: Sequence[Table], tool: str) -> None:
+        """These tables are in transfer: a proxy that loses its lease leaves them alone from now on, and DDL on them is
+        refused."""
         await make_tables(self._connection)
-        await self._connection.execute(_ANNOUNCE, self._transfer, json.dumps([list(table) for table in tables]))
+        await self._connection.execute(_ANNOUNCE, self._transfer, json.dumps([list(table) for table in tables]),
+                                       json.dumps({"tool": tool}))
         await self.notify()
 
     async def notify(self) -> None:

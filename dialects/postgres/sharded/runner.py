@@ -42,6 +42,7 @@ from .described import describe
 from .errors import PgError, refused
 from .legs import Bind
 from .lookup import resolve
+from .moving import refuse_moving
 from .output import Output
 from .overlay import see
 from .statement import Statement
@@ -232,6 +233,7 @@ class StatementRunner:
         elif route.kind in DDL_KINDS:
             from .ddl import run_ddl
 
+            refuse_moving(self.session.database.holds.moving, route)
             self.tx.changed_catalog = True
             await run_ddl(self.session, statement, out)
             self.tx.unseen = True
