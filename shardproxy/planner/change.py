@@ -164,8 +164,19 @@ def _assignments(lexemes: list[Lexeme], start: int, end: int) -> list[tuple[tupl
         value = equals + 1
         if word(lexemes, value) == "row" and is_op(lexemes, value + 1, "("):
             value += 1
-        found.append((names, (value, last)))
+        found += _matched(lexemes, names, value, last)
     return found
+
+
+def _matched(lexemes: list[Lexeme], names: tuple[str, ...], start: int, end: int) -> list[
+        tuple[tuple[str, ...], Range]]:
+    """The values of a row by themselves, if each column has one; else the row or query as a whole."""
+    if len(names) > 1 and is_op(lexemes, start, "(") and close_of(lexemes, start) == end - 1 and (
+            word(lexemes, start + 1) not in ("select", "with", "values", "table")):
+        values = list(split(lexemes, start + 1, end - 1))
+        if len(values) == len(names):
+            return [((name,), value) for name, value in zip(names, values, strict=True)]
+    return [(names, (start, end))]
 
 
 def _merge(change: Change, at: int, end: int) -> None:

@@ -16,14 +16,14 @@ from .gather import column_edits, pull_of, table_edit
 from .insert import Insert, default_of, refused_conflict, tail_of
 from .keys import filter_of, whole_filter
 from .lexemes import Unreadable, word
-from .nodes import Query
+from .nodes import Query, Select, Source
 from .plan import COORDINATOR, Gather, InsertFrom, Plan, Pull, Push, Reference, Refusal, Single, Write
-from .readings import analysed, kinds, near, query_at
+from .readings import analysed, expressions, kinds, near, query_at
 from .safety import check_spread
 from .scopes import Relation
 from .target import Scope
 
-__all__ = ["into_reference", "into_unsharded", "plan", "staged"]
+__all__ = ["check_returned", "into_reference", "into_unsharded", "plan", "staged"]
 
 
 def plan(scope: Scope, insert: Insert, table: Table, layout: TableLayout) -> Plan:
@@ -53,7 +53,9 @@ def _analysis(scope: Scope, insert: Insert) -> Analysis:
             if word(lexemes, i) == "default":
                 text = text[:lexemes[i].start] + "NULL   " + text[lexemes[i].end:]
     if insert.kind == "default":
-        return analysed(scope, Query(0, len(text)))
+        nothing = Query(0, len(text))
+        nothing.body = Select(0, 0, [], 0, 0)
+        return analysed(scope, nothing)
     read = Scope(text, scope.layout, scope.tables, scope.search_path, scope.knowledge, scope.judge)
     before = lexemes[insert.start - 1].end if insert.start else 0
     return analysed(scope, query_at(read, lexemes[first].start, lexemes[last - 1].end, before))
@@ -130,6 +132,37 @@ def staged(scope: Scope, insert: Insert, table: Table, layout: TableLayout) -> I
                       insert.returning[0] < insert.returning[1], insert.conflict[0] < insert.conflict[1], alias)
 
 
+def returned(scope: Scope, insert: Insert) -> Analysis | None:
+    """The meaning of RETURNING, if there are queries in it."""
+    lexemes, (start, end) = insert.lexemes, insert.returning
+    if start >= end or not hazards(lexemes, start, end, scope.judge) & Hazard.QUERY:
+        return None
+    first, behind = insert.target
+    names = (insert.name[1],) if insert.name[0] is None else (insert.name[0], insert.name[1])
+    alias = lexemes[behind - 1].text if word(lexemes, behind - 2) == "as" else None
+    target = Source("table", lexemes[first].start, lexemes[behind - 1].end, names, lexemes[first].start,
+                    lexemes[behind - 1].end, alias)
+    query = Query(0, len(scope.text))
+    at = lexemes[start].start
+    query.body = Select(at, len(scope.text), expressions(scope, lexemes[start].end, lexemes[end - 1].end), at, at,
+                        sources=[target])
+    return analysed(scope, query)
+
+
+def check_returned(scope: Scope, insert: Insert, layout: TableLayout) -> Refusal | None:
+    """A shard answers queries in RETURNING by its own rows: right of reference tables only."""
+    try:
+        found = returned(scope, insert)
+    except Unplannable as problem:
+        return Refusal(problem.construct, problem.hint)
+    for relation in (found.relations[1:] if found is not None else ()):
+        there = relation.layout
+        if relation.kind == "table" and (there is None or not there.reference or there.keyspace != layout.keyspace):
+            return Refusal("RETURNING with a subquery that reads other tables than reference tables",
+                           "Return the columns, and query afterwards.")
+    return None
+
+
 def _pulls(scope: Scope, found: Analysis) -> tuple[list[Pull], list[Edit]]:
     """What the shards send, and holes in the place of the tables' names."""
     pulls: list[Pull] = []
@@ -146,10 +179,17 @@ def into_unsharded(scope: Scope, insert: Insert) -> Plan:
     """The target is the coordinator's own; what it reads may be sharded, in RETURNING and ON CONFLICT too."""
     try:
         found = _analysis(scope, insert)
-        if not found.sharded:
+        behind = returned(scope, insert)
+        if not found.sharded and (behind is None or not behind.sharded):
             return Single(COORDINATOR, "no sharded table is named")
         check_spread(found)
         pulls, edits = _pulls(scope, found)
+        if behind is not None:
+            check_spread(behind)
+            for relation in behind.sharded:
+                pulls.append(pull_of(scope.text, behind, relation))
+                edits += table_edit(behind, relation, len(pulls) - 1)
+            edits += column_edits(behind)
     except Unplannable as problem:
         return Refusal(problem.construct, problem.hint)
     return Gather(tuple(pulls), parts(edited(scope.text, edits)), "rows of the shards are put together first",

@@ -92,6 +92,8 @@ def _insert(scope: Scope, lexemes: list[Lexeme], start: int) -> Plan:
         return Single(COORDINATOR, "the table is not known")
     if table.kind not in "rp" or table.rules:
         return Refusal(f'INSERT into "{table.name}", which is not a plain sharded table')
+    if (refusal := insert_from.check_returned(scope, insert, layout)) is not None:
+        return refusal
     if layout.reference:
         return insert_from.into_reference(scope, insert, table, layout)
     if start or insert.kind == "query":

@@ -22,7 +22,7 @@ from shardproxy.topology.layout import Layout
 from .ddl_lists import drop_indexes, drop_tables, grant, lock, maintain, truncate
 from .ddl_names import Names
 from .ddl_objects import create_function, create_index, create_policy, create_statistics, create_trigger, role
-from .ddl_tables import alter_table, create_table
+from .ddl_tables import alter_table, create_table, refused_form
 
 __all__ = ["plan_ddl"]
 
@@ -145,8 +145,9 @@ def _temporary(names: Names, cursor: Cursor) -> Planned:
     if not (cursor.take("table") or cursor.take("view")):
         return None
     _ = cursor.take("if", "not", "exists")
-    table = names.sharded((None, cursor.name()[1]))
-    return None if table is None else Refusal(
+    name = cursor.name()[1]
+    table = names.sharded((None, name))
+    return refused_form(names, cursor.tokens[cursor.at:], None, name) if table is None else Refusal(
         f'a temporary table or view with the name of sharded table "{table.name}"', "give it another name")
 
 

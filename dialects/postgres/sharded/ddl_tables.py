@@ -17,7 +17,7 @@ from shardproxy.topology.layout import TableLayout
 
 from .ddl_names import Names
 
-__all__ = ["alter_table", "create_table", "family"]
+__all__ = ["alter_table", "create_table", "family", "refused_form"]
 
 HINT = re.compile(r"/\*\s*shardproxy:(.*?)\*/", re.DOTALL)
 FAMILIES = {
@@ -56,7 +56,7 @@ def create_table(names: Names, cursor: Cursor, default_key: str = "") -> DdlPlan
         if isinstance(declared, Refusal):
             return declared
         table = declared
-    refusal = _refused_form(names, cursor.tokens[start:], table, name[1]) or _check_all(
+    refusal = refused_form(names, cursor.tokens[start:], table, name[1]) or _check_all(
         names, table, name[1], [clause for one in elements for clause in (one, *one.also)])
     if refusal is not None or table is None:
         return refusal
@@ -137,7 +137,7 @@ def _check_key(names: Names, table: TableLayout, types: dict[str, str], like: bo
     return None
 
 
-def _refused_form(names: Names, tokens: Sequence[Token], table: TableLayout | None, name: str) -> Refusal | None:
+def refused_form(names: Names, tokens: Sequence[Token], table: TableLayout | None, name: str) -> Refusal | None:
     """Forms of CREATE TABLE that cannot be told to be right; what stands behind the name in ``tokens``."""
     cursor = Cursor(tokens)
     while not cursor.done:
