@@ -105,6 +105,9 @@ class MiniWorker(TransactionOperations):
     async def release_tables(self, database: str, transfer: str) -> None:
         self.told.append(["release_tables", database, transfer])
 
+    async def set_moving(self, database: str, moving: dict[str, Any]) -> None:
+        self.told.append(["set_moving", database, moving])
+
     async def enable(self, database: str, enabled: bool) -> None:
         self.told.append(["enable", database, enabled])
 
