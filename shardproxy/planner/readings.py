@@ -6,7 +6,8 @@ place of all else.
 
 from __future__ import annotations
 
-from .analysis import Analysis, Unplannable, analyse
+from .analysis import Analysis, Apart, Unplannable, analyse
+from .colocated import rows_home
 from .keys import candidates
 from .lexemes import Unreadable
 from .nodes import Expr, Item, Query, Select, Source
@@ -88,7 +89,15 @@ def near(found: Analysis, target: Relation) -> bool:
             return False
         elif relation.sharded and not _same_key(found, relation, target):
             return False
-    return True
+    return _each_for_itself(found)
+
+
+def _each_for_itself(found: Analysis) -> bool:
+    """Whether the queries within (limits, groups, windows) give on each shard what they give of all rows."""
+    try:
+        return found.root is not None and rows_home(found, found.root) is not None
+    except Apart:
+        return False
 
 
 def _same_key(found: Analysis, relation: Relation, target: Relation) -> bool:

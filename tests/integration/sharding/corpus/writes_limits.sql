@@ -1,0 +1,25 @@
+-- limits, groups and windows of all rows decide which rows are written
+with x as (select id from customers where active order by id limit 3) update customers c set note = 'top' from x where x.id = c.id returning c.id;
+with x as (select id from customers order by id limit 3) delete from orders o using x where o.customer_id = x.id returning o.customer_id, o.id;
+update customers c set note = 'top' from (select id from customers order by id desc limit 2) x where x.id = c.id returning c.id;
+update customers c set note = 'r' || x.r from (select id, rank() over (order by score) r from customers) x where x.id = c.id returning c.id, c.note;
+update customers c set note = x.id from (select id, row_number() over (order by score, id) r from customers) x where x.id = c.id and x.r = 1 returning c.id, c.note;
+delete from loose l using (select k, v, row_number() over (partition by v order by k) r from loose) x where x.k = l.k and x.v = l.v and x.r > 1 returning l.*;
+delete from customers where id in (select id from customers where id > 30 order by id limit 1) returning id;
+delete from loose where k in (select distinct k from loose order by k limit 1) returning *;
+insert into empty_t (id) select k from (select k from ga where k > 0 order by k limit 3) x returning id;
+with x as (select k from ga order by k limit 3) insert into empty_t (id) select k + 1000 from x returning id;
+with x as (select k from ga order by k desc limit 3) insert into empty_t (id) select k from x on conflict do nothing returning id;
+insert into empty_t (id, n) select k, r from (select k, row_number() over (order by k) r from ga where k > 20) x on conflict do nothing returning id, n;
+insert into empty_t (id, n) select distinct on (g) k, g from ga where k > 500 order by g, k on conflict do nothing returning id, n;
+update orders o set note = 'max' where total = (select max(total) from orders x where x.customer_id = o.customer_id) returning customer_id, id;
+update orders o set note = 'max2' where (customer_id, total) in (select customer_id, max(total) from orders group by customer_id) returning customer_id, id;
+update orders o set note = 'max3' where (customer_id, total) in (select customer_id, max(total) from orders group by customer_id order by 1 limit 2) returning customer_id, id;
+update customers set note = 'u' where id in (select customer_id from orders union select k from loose) returning id;
+update customers set note = 'i' where id in (select customer_id from orders intersect select k from loose) returning id;
+update customers set note = 'e' where id in (select id from customers except select k from loose) returning id;
+update customers c set note = 'lat' from orders o, lateral (select count(*) n from items i where i.customer_id = o.customer_id) x where o.customer_id = c.id and x.n > 1 returning c.id;
+merge into customers c using (select customer_id, total from orders order by total desc nulls last, id limit 1) o on c.id = o.customer_id when matched then update set note = 'best';
+merge into empty_t e using (select k from ga order by k limit 2) x on e.id = x.k when matched then delete when not matched then insert (id) values (x.k);
+select id, note from customers order by id;
+select id, n from empty_t order by id;
