@@ -17,6 +17,7 @@ from shardproxy.planner.plan import COORDINATOR, Place, Refusal
 from .create_as import read_create_as, run_create_as
 from .ddl_plan import plan_ddl
 from .errors import PgError, refused
+from .materialized import read_materialized, run_materialized
 from .output import Output
 from .shells import close_sql, open_sql
 from .statement import Statement
@@ -36,6 +37,11 @@ async def run_ddl(session: Any, statement: Statement, out: Output) -> None:
     made = read_create_as(text)
     if made is not None and not session.places.sharding.plain(session.link.router.route(made.query.encode())):
         await run_create_as(session, made, statement, out)
+        return
+    view = read_materialized(text)
+    if view is not None and not (view.query and session.places.sharding.plain(
+            session.link.router.route(view.query.encode("utf-8", "surrogateescape")))):
+        await run_materialized(session, view, statement, out)
         return
     plan = plan_ddl(text, statement.layout, statement.tables, statement.search_path,
                     await _default_key(session) if CREATES_TABLE.match(text) else "")

@@ -103,8 +103,6 @@ def _create(names: Names, cursor: Cursor, default_key: str) -> Planned:
     _ = cursor.take("unlogged")
     if cursor.word() in ("temp", "temporary", "global", "local"):
         return _temporary(names, cursor)
-    if cursor.take("materialized", "view"):
-        return _materialized(names, cursor)
     if cursor.take("table"):
         return create_table(names, cursor, default_key)
     if cursor.take("unique", "index"):
@@ -149,21 +147,6 @@ def _temporary(names: Names, cursor: Cursor) -> Planned:
     table = names.sharded((None, name))
     return refused_form(names, cursor.tokens[cursor.at:], None, name) if table is None else Refusal(
         f'a temporary table or view with the name of sharded table "{table.name}"', "give it another name")
-
-
-def _materialized(names: Names, cursor: Cursor) -> Planned:
-    """PostgreSQL fills it by running its query on the coordinator."""
-    sharded = {table.name for table in names.layout.tables() if not table.reference}
-    grown = True
-    while grown:                            # views on them
-        more = {table.name for table in names.tables if table.kind == "v" and table.name not in sharded and any(
-            token.text in sharded for token in scan(table.definition) if token.kind in ("word", "quoted"))}
-        grown = bool(more)
-        sharded |= more
-    if any(token.kind in ("word", "quoted") and token.text in sharded for token in cursor.tokens[cursor.at:]):
-        return Refusal("a materialized view over sharded tables",
-                       "CREATE TABLE AS makes a table of the same rows; fill it again by DELETE and INSERT ... SELECT")
-    return None
 
 
 def _foreign_table(names: Names, cursor: Cursor) -> Planned:

@@ -91,7 +91,7 @@ class Sharding:
         names = {table.name for table in layout.tables()}
         shells = {table.name for table in tables if table.shell}
         for table in tables:
-            if table.kind in "vm" and names.union(shells) & _words(table.definition):
+            if table.kind == "v" and names.union(shells) & _words(table.definition):
                 names.add(table.name)
         grown = True
         while grown:                        # views on views

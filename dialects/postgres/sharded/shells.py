@@ -9,6 +9,8 @@ Invariants:
 * A table with rows of its own never becomes a shell.
 * The child is missing only inside a transaction that holds ACCESS EXCLUSIVE on the parent: nobody reads a shell in
   between. ALTER TABLE and DROP TABLE run with the shell opened so, since much of ALTER does not pass over a child.
+* A shell is lent (``lent.py``) inside one transaction only: its child is no child for that long, but stays, locked, so
+  whoever waits for it finds it again.
 """
 
 from __future__ import annotations
@@ -85,6 +87,24 @@ begin {_ALLOWED}
         update pg_trigger set tgisinternal = true where tgrelid = shell and tgname = '{NO_WRITE}';
     end if;
 end $$;
+create or replace function shardproxy.lend_shell(shell regclass, lent regclass) returns void
+    language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
+begin {_ALLOWED}
+    if not exists (select from pg_class where oid = lent and relpersistence = 't'
+                   and relnamespace = pg_my_temp_schema()) then
+        raise insufficient_privilege using message = format('%s is no temporary table of this session', lent);
+    end if;
+    execute format('alter table %s inherit %s', lent, shell);
+    execute format('alter foreign table {HIDDEN}.%I no inherit %s', 'shell_' || shell::oid, shell);
+end $$;
+create or replace function shardproxy.return_shell(shell regclass, lent regclass) returns void
+    language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
+declare child regclass := format('{HIDDEN}.%I', 'shell_' || shell::oid)::regclass;
+begin {_ALLOWED}
+    execute format('alter foreign table %s inherit %s', child, shell);
+    execute format('alter table %s no inherit %s', lent, shell);
+    update pg_attribute set attislocal = false where attrelid = child and attnum > 0;
+end $$;
 create or replace function shardproxy.next_identity(shell regclass, col text) returns bigint
     language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -97,6 +117,7 @@ begin
 end $$;
 revoke all on function shardproxy.refuse_write() from public;
 grant execute on function shardproxy.open_shell(regclass), shardproxy.close_shell(regclass),
+    shardproxy.lend_shell(regclass, regclass), shardproxy.return_shell(regclass, regclass),
     shardproxy.next_identity(regclass, text) to public;
 """
 """Idempotent; for the coordinator, after the wrapper. An internal trigger is shown by no client."""

@@ -120,7 +120,9 @@ class Staging:
             name = self._new_name()
             await self._create(name, pull)
             cells = ", ".join(f"{column}::{kind}" for column, kind in zip(columns, self.types_of(pull), strict=False))
-            tag = await self.leg.command(f"INSERT INTO {name} SELECT {cells} FROM {mixed.name} WHERE g = {number}")
+            into = ", ".join(map(quote_ident, pull.columns))
+            tag = await self.leg.command(
+                f"INSERT INTO {name} ({into}) SELECT {cells} FROM {mixed.name} WHERE g = {number}")
             rows = int(tag.rpartition(" ")[2])
             await self._finish(name, pull, rows)
             self.tables.append(Staged(name, rows))

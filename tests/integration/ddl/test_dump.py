@@ -33,6 +33,10 @@ create index by_name on customers (name) where name <> '';
 create view seen as select c.id, c.name, k.name as country from customers c join countries k on k.code = c.country;
 create function twice(n int) returns int language sql immutable as 'select n * 2';
 comment on table customers is 'they pay';
+create materialized view totals as select c.country, count(*) n, sum(o.total) total
+    from customers c join orders o on o.customer = c.id group by 1;
+create unique index on totals (country);
+create materialized view unfilled as select name from seen with no data;
 """
 ROWS = """
 insert into countries values ('at', 'Austria'), ('de', 'Germany');
@@ -41,10 +45,13 @@ insert into customers (name, country, feels, tags)
            array['a' || n, null, 'b\\,"'] from generate_series(1, 100) n;
 insert into orders (customer, total) select n % 100 + 1, n * 1.25 from generate_series(1, 500) n;
 insert into plain (country) values ('at'), (null);
+refresh materialized view totals;
 """
 QUERIES = ["select * from countries order by 1", "select * from customers order by id",
            "select * from orders order by customer, id", "select * from plain order by id",
-           "select * from seen order by id", "select obj_description('customers'::regclass)",
+           "select * from seen order by id", "select * from totals order by country",
+           "select matviewname, ispopulated, definition from pg_matviews order by 1",
+           "select obj_description('customers'::regclass)",
            "select indexdef from pg_indexes where schemaname = 'public' order by 1",
            "select conrelid::regclass::text, conname, pg_get_constraintdef(oid) from pg_constraint "
            "where connamespace = 'public'::regnamespace order by 1, 2",

@@ -127,13 +127,47 @@ select * from mixed order by id;
 select * from mixed where id = 5;
 
 -- materialized view
--- finally: drop materialized view if exists summary
+-- finally: drop materialized view if exists summary, totals, busy cascade
 create materialized view summary as select country, count(*) n from customers group by country;
 select * from summary order by country;
 insert into customers (id, name, created) values (950, 'x', '2024-01-01');
 select sum(n) from summary;
 refresh materialized view summary;
 select sum(n) from summary;
+select c.id, s.n from customers c join summary s using (country) order by 1;
+create materialized view totals (who, worth) as select c.name, sum(o.total) from active_customers c left join orders o on o.customer_id = c.id group by c.name with no data;
+select * from totals;
+refresh materialized view totals;
+select * from totals order by who, worth;
+refresh materialized view concurrently totals;
+create unique index on totals (who);
+insert into orders (id, customer_id, total) values (9001, 1, 5);
+refresh materialized view concurrently totals;
+select * from totals order by who;
+create view over_totals as select who from totals where worth > 10;
+select * from over_totals order by 1;
+select matviewname, ispopulated, hasindexes, definition from pg_matviews order by 1;
+begin;
+create materialized view busy as select t.who, count(*) over () from totals t join customers c on c.name = t.who;
+select count(*) from busy;
+delete from orders where id = 9001;
+refresh materialized view totals;
+select sum(worth) from totals;
+rollback;
+select sum(worth) from totals;
+select * from busy;
+alter materialized view summary rename column n to many;
+alter materialized view summary rename to busy;
+refresh materialized view busy;
+select sum(many) from busy;
+create materialized view if not exists busy as select * from orders;
+drop materialized view totals;
+drop materialized view totals cascade;
+refresh materialized view totals;
+create materialized view totals as select no_such_column from customers;
+insert into busy values ('DE', 5);
+create materialized view totals as select a.id, b.id as next from customers a join customers b on b.id > a.id and a.country = b.country;
+select count(*), sum(next) from totals;
 
 -- types
 -- finally: drop table if exists colored
