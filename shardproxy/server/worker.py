@@ -24,7 +24,7 @@ from typing import Any
 
 from shardproxy import dialects
 from shardproxy.config.model import ADMIN_DATABASE, Config
-from shardproxy.errors import ClientError, ControlError, ServerError
+from shardproxy.errors import ClientError, ControlClosed, ControlError, ServerError
 from shardproxy.hosts import HostRules
 from shardproxy.log import get_logger
 from shardproxy.log import setup as setup_log
@@ -383,11 +383,13 @@ class Worker(Operations):
             priority = int(bool(pool.waiters) and reserve_after > 0 and waited_ns > reserve_after * 1e9)
             event = self._permits.setdefault(tuple(key), asyncio.Event())
             event.clear()
-            try:
-                if await self.control.call("acquire", pool=key, priority=priority):
+            try:    # without a limit: an answer that comes late is a permit all the same, and nobody else asks again
+                if await self.control.call("acquire", timeout=None, pool=key, priority=priority):
                     return True
-            except ControlError:
+            except ControlClosed:
                 return False
+            except ControlError as error:
+                _log.warning("no permit for a server connection", pool=key, error=str(error))
             if not pool.waiters:
                 return False
             with contextlib.suppress(TimeoutError):
