@@ -337,11 +337,12 @@ class CopyOut:
 @dataclass(frozen=True, slots=True)
 class Overview:
     """A statement of the coordinator about what all servers have (sizes, activity): it runs there as ``text``, after
-    ``needs`` were asked of the shards. ``writes``: into tables of the coordinator."""
+    ``needs`` were asked of the shards. ``writes``: into tables of the coordinator. ``copies``: it is a COPY."""
 
     text: bytes
     needs: frozenset[str] = frozenset()
     writes: bool = False
+    copies: bool = False
 
 
 Plan = (Single | Overview | Select | Push | Reference | InsertRows | InsertFrom | Write | WriteBack | Gather | Parted

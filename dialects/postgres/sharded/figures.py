@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from shardproxy.dialects.postgres.wire import quote_literal
 from shardproxy.planner.plan import COORDINATOR, Overview, Place
 from shardproxy.topology.layout import Layout
 
+from .copy_in import pass_copy
 from .figures_merge import Cells, Seen, activity, figures, statistics
 from .figures_sql import STATISTICS
 from .figures_text import ACTIVITY, DATABASE_SIZE, PREPARED, SIZES, TUPLES
@@ -63,7 +65,7 @@ TELL_FIGURES = """SELECT pg_catalog.set_config('shardproxy.figures', (
 async def run_overview(tx: Any, plan: Overview, statement: Statement, out: Output, keep: bool = False) -> None:
     """Carry out ``plan``. ``keep``: what was told stays until the client's transaction ends (a cursor reads it)."""
     tx.reads = None                     # of replicas nobody asks for the sizes and the activity
-    leg: Leg = await tx.leg(COORDINATOR, write=plan.writes)
+    leg: Leg = await tx.attach() if plan.copies else await tx.leg(COORDINATOR, write=plan.writes)
     if plan.writes:
         tx.wrote(leg, statement.write_slots or (0,))
     own = not (tx.in_block or tx.atomic)
@@ -72,12 +74,17 @@ async def run_overview(tx: Any, plan: Overview, statement: Statement, out: Outpu
         await leg.command("BEGIN")
     for text in told.values():
         await leg.run(text)
-    tag = await answer(leg, plan.text, statement, out)
+    tag = ""
+    if plan.copies:
+        await pass_copy(leg, replace(statement, text=plan.text), out, tx.session)
+    else:
+        tag = await answer(leg, plan.text, statement, out)
     if own:
         await leg.command("COMMIT")
     elif told and not keep:
         await leg.run("SELECT " + ", ".join(f"pg_catalog.set_config('shardproxy.{name}', '', true)" for name in told))
-    out.complete(tag)
+    if tag:
+        out.complete(tag)
 
 
 async def _gathered(tx: Any, leg: Leg, needs: frozenset[str], layout: Layout) -> dict[str, str]:

@@ -36,7 +36,7 @@ TEXT_MAX = 1024 * 1024
 WORDS = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
 EVERYWHERE = frozenset("""CREATE ALTER DROP TRUNCATE COMMENT GRANT REVOKE VACUUM ANALYZE REINDEX LOCK REFRESH CLUSTER
     SECURITY REASSIGN IMPORT PREPARE EXECUTE DEALLOCATE""".split())  # noqa: SIM905
-OVERVIEWS = frozenset(("SELECT", "INSERT"))
+OVERVIEWS = frozenset(("SELECT", "INSERT", "COPY"))
 """Kinds of statements that may show what all servers have."""
 
 _generations = itertools.count(1)
@@ -208,13 +208,13 @@ class Sharding:
         words = _words(text)
         if route.kind not in OVERVIEWS or not asks(words, text):
             return self._plan(text, route, search_path)
-        sharded = self._names & words or 'u&"' in text.lower()
+        sharded = self._names & _words(route.digest) or 'u&"' in text.lower()      # not what literals say
         plan = self._plan(text, route, search_path) if sharded else Single(COORDINATOR)
         found = overview(text)
         if found is None:
             return plan
         if isinstance(plan, Single) and plan.place == COORDINATOR:
-            return replace(found, writes=route.kind != "SELECT")
+            return replace(found, writes=route.kind == "INSERT", copies=route.kind == "COPY")
         return Refusal("sizes, statistics or activity of all servers, and sharded tables, in one statement",
                        "ask for them in a statement of their own")
 

@@ -70,7 +70,10 @@ select count(*) from pg_stat_activity where pid = pg_backend_pid();
 fetch all from c;
 rollback;
 set application_name = 'x' \; select reltuples from pg_class where relname = 'orders';
+copy (select relname, reltuples from pg_class where relname in ('orders', 'customers') order by 1) to stdout;
+copy (select pg_relation_size('orders', 'nothing')) to stdout;
 begin read only;
+copy (select n_live_tup >= 0 from pg_stat_user_tables where relname = 'orders') to stdout (format csv, header);
 select reltuples from pg_class where relname = 'orders';
 commit;
 
