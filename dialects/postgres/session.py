@@ -41,6 +41,7 @@ class PgSession:
     """Slow path of one ``ClientLink``."""
 
     shard: Any = None
+    task: Any = None
     stopped = False
 
     def __init__(self, link: Any, database: Any, user: str, server_user: str, baseline: Settings, registry: Registry):

@@ -4,15 +4,24 @@ Whoever holds one connection and waits for another can wait for ever if the othe
 such sessions as the smallest pool has connections, each of which holds at most one connection of a pool, there is
 always one for each of them; sessions that need only one connection never wait while they hold it.
 
-Invariant: ``taken`` sessions are inside; those that wait get in in the order in which they came.
+A worker lets in its share of them. Where that is less than one, or where limits hold over several pools, a session
+needs a token of the parent, which counts for all workers (``SharedAdmission``).
+
+Invariants:
+* ``taken`` sessions are inside; those that wait get in in the order in which they came.
+* A token that was given is given back, whatever became of whoever asked for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "SharedAdmission"]
+
+AGAIN_S = 1.0
+"""A token is asked for again this often, should the news that one is free not come."""
 
 
 class Admission:
@@ -57,3 +66,52 @@ class Admission:
                 place.set_result(None)
                 return
         self.taken -= 1
+
+
+class SharedAdmission:
+    """The same, over all workers. ``ask`` gets a token, or a place in the parent's queue; ``freed`` is set when it may
+    be this worker's turn; ``back`` gives a token back."""
+
+    def __init__(self, ask: Callable[[], Awaitable[bool]], back: Callable[[], None]) -> None:
+        self._ask, self._back = ask, back
+        self._turn = asyncio.Lock()
+        self._asking: set[asyncio.Future[bool]] = set()
+        self.freed = asyncio.Event()
+
+    def take(self) -> bool:
+        """Never at once."""
+        return False
+
+    async def wait(self, timeout: float | None) -> bool:
+        """Go in as soon as possible. False: not in time."""
+        try:
+            async with asyncio.timeout(timeout), self._turn:
+                while not await self._token():
+                    try:
+                        async with asyncio.timeout(AGAIN_S):
+                            await self.freed.wait()
+                    except TimeoutError:
+                        pass
+        except TimeoutError:
+            return False
+        return True
+
+    def give(self) -> None:
+        """Leave."""
+        self._back()
+
+    async def _token(self) -> bool:
+        """Ask. If the answer is not waited for to its end, a token that it brings goes back."""
+        self.freed.clear()
+        asking = asyncio.ensure_future(self._ask())
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(self._unwanted)
+            raise
+
+    def _unwanted(self, asking: asyncio.Future[bool]) -> None:
+        if not asking.cancelled() and asking.exception() is None and asking.result():
+            self._back()

@@ -79,6 +79,20 @@ class Catalogs:
         if watch is not None:
             watch.wake.set()
 
+    async def fresh(self, database: str, timeout: float) -> bool:
+        """Wait for facts that were read after this call. False: not in time, or no such database."""
+        watch = self._watch(database)
+        if watch is None:
+            return False
+        wanted = watch.begun + 1
+        watch.wake.set()
+        try:
+            async with asyncio.timeout(timeout), watch.loaded:
+                await watch.loaded.wait_for(lambda: watch.done >= wanted)
+        except TimeoutError:
+            return False
+        return True
+
     def viewed(self, view: TopologyView) -> None:
         """Roles changed: read from a primary that was not asked yet."""
         for name, watch in self._watches.items():
@@ -125,6 +139,7 @@ class Catalogs:
 
     def _drop(self, name: str) -> None:
         watch = self._watches.pop(name)
+        watch.ended = True
         if watch.task is not None:
             watch.task.cancel()
         if watch.connection is not None:
@@ -150,6 +165,8 @@ class Catalogs:
                 async with asyncio.timeout(LOAD_S):
                     await self._load(name, watch)
             except Exception as error:  # whatever a driver raises: the old facts stay
+                if watch.ended:         # its connection was closed under it, which hides the cancellation
+                    return
                 failures += 1
                 if not self._failed(name, failures, error):
                     return
@@ -172,6 +189,8 @@ class Catalogs:
             pass
 
     async def _load(self, name: str, watch: _Watch) -> None:
+        watch.begun += 1
+        number = watch.begun
         database = self._monitor.view.database(name)
         primary = database.primary_server if database is not None else None
         if database is None or primary is None:
@@ -182,6 +201,9 @@ class Catalogs:
             watch.facts, watch.epoch = facts, epoch
             self._on_facts(name, facts, epoch)
         watch.told.set()
+        async with watch.loaded:
+            watch.done = number
+            watch.loaded.notify_all()
 
     async def _facts(self, database: DatabaseView, primary: ServerView, watch: _Watch) -> tuple[dict[str, Any], int]:
         entry = watch.entry
@@ -233,6 +255,9 @@ class _Watch:
         self.facts: dict[str, Any] | None = None
         self.epoch = -1
         self.asked: str | None = None
+        self.begun = self.done = 0      # numbers of loads; ``loaded``: another one is done
+        self.loaded = asyncio.Condition()
+        self.ended = False
         self.wake = asyncio.Event()
         self.told = asyncio.Event()
         self.task: asyncio.Task[None] | None = None

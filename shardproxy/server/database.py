@@ -16,7 +16,7 @@ from typing import Any
 from shardproxy.config.model import Config, Database
 from shardproxy.errors import ConfigError, ServerError
 from shardproxy.log import get_logger
-from shardproxy.pool.admission import Admission
+from shardproxy.pool.admission import Admission, SharedAdmission
 from shardproxy.pool.counters_cy import Counters
 from shardproxy.pool.pool_cy import Pool
 from shardproxy.router.gate_cy import Gate
@@ -98,8 +98,13 @@ class DatabaseRuntime:
             if not hasattr(self, "tls"):
                 raise
             _log.error("TLS settings were not reloaded", database=self.name, error=str(error))
-    def admission(self, user: str) -> Admission:
+
+    def admission(self, user: str) -> Admission | SharedAdmission:
         """Who of a user's sessions may hold connections of several pools."""
+        limits = self.config.pool_for(self.entry, user)
+        if limits.size < self.config.listen.workers or limits.max_db_connections or limits.max_user_connections:
+            shared: SharedAdmission = self.worker.shared_admission(self.name, user)
+            return shared
         found = self.admissions.get(user)
         if found is None:
             found = self.admissions[user] = Admission(self._sessions_over_pools(user))

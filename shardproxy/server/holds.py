@@ -37,8 +37,9 @@ class Holds:
         """Names of the transfers that hold something."""
         return list(self._tables)
 
-    async def hold(self, transfer: str, tables: Sequence[Sequence[str]], seconds: float) -> bool:
-        """Stop what touches these tables, for at most ``seconds``. True: nothing is under way on them any more."""
+    async def hold(self, transfer: str, tables: Sequence[Sequence[str]], seconds: float, asking: int = 0) -> bool:
+        """Stop what touches these tables, for at most ``seconds``. True: nothing is under way on them any more, but for
+        what the client ``asking`` does."""
         loop = asyncio.get_running_loop()
         self._forget(transfer)
         timer = loop.call_later(seconds + GRACE_S, self.release, transfer)
@@ -46,14 +47,15 @@ class Holds:
         self._changed()
         deadline = loop.time() + seconds
         while transfer in self._tables and loop.time() < deadline:
-            if self.drained():
+            if self.drained(asking):
                 return True
             await asyncio.sleep(LOOK_S)
-        return transfer in self._tables and self.drained()
+        return transfer in self._tables and self.drained(asking)
 
-    def drained(self) -> bool:
+    def drained(self, asking: int = 0) -> bool:
         """Whether no statement and no transaction is under way that touches what is held."""
-        return self.held is None or all(session.quiet(self.held) for session in list(self._database.sessions))
+        return self.held is None or all(session.quiet(self.held) for session in list(self._database.sessions)
+                                        if session.link.id != asking)
 
     def release(self, transfer: str) -> None:
         """Let those go on who waited."""

@@ -5,7 +5,7 @@ Invariant: a handler trusts nothing but the index it was made for; a worker can 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from shardproxy.log import get_logger
@@ -13,7 +13,8 @@ from shardproxy.server.admin import Admin
 from shardproxy.server.permits import Permits
 from shardproxy.server.reclaim import Reclaimer
 from shardproxy.server.recovery import Recovery
-from shardproxy.server.worker_api import PoolKey
+from shardproxy.server.schema_changes import SchemaChanges
+from shardproxy.server.worker_api import TOKEN, PoolKey
 
 __all__ = ["FromWorker", "Services"]
 
@@ -24,9 +25,11 @@ class Services(Protocol):
     """What the handlers pass on to the supervisor."""
 
     permits: Permits
+    admissions: Permits
     reclaimer: Reclaimer
     admin: Admin
     recovery: Recovery
+    schema_changes: SchemaChanges
 
     def suspect(self, database: str, server_id: str, reason: str) -> None:
         """Check a server now."""
@@ -50,17 +53,20 @@ class FromWorker:
     def __init__(self, index: int, services: Services) -> None:
         self._index, self._services = index, services
 
+    def _of(self, pool: PoolKey) -> Permits:
+        return self._services.admissions if pool[1] == TOKEN else self._services.permits
+
     async def ready(self, listeners: list[str]) -> None:
         """Replaced for each process by ``Workers``, which waits for it."""
 
     async def acquire(self, pool: PoolKey, priority: int = 0) -> bool:
-        granted = self._services.permits.acquire(self._index, _key(pool), priority)
-        if not granted:
+        granted = self._of(pool).acquire(self._index, _key(pool), priority)
+        if not granted and pool[1] != TOKEN:
             self._services.reclaimer.poke()
         return granted
 
     async def release(self, pool: PoolKey) -> None:
-        self._services.permits.release(self._index, _key(pool))
+        self._of(pool).release(self._index, _key(pool))
 
     async def suspect(self, database: str, server_id: str, reason: str) -> None:
         self._services.suspect(database, server_id, reason)
@@ -73,6 +79,16 @@ class FromWorker:
 
     async def settle_layout(self, database: str) -> None:
         await self._services.settle_layout(database)
+
+    async def hold_layout(self, database: str, client: int, tables: Sequence[Sequence[str]],
+                          quiet: bool) -> Sequence[Any]:
+        return await self._services.schema_changes.hold(self._index, database, client, tables, quiet)
+
+    async def release_layout(self, name: str) -> None:
+        self._services.schema_changes.release(name)
+
+    async def catalog_known(self, database: str) -> None:
+        await self._services.schema_changes.known(database)
 
     async def admin(self, sql: str, user: str, database: str) -> dict[str, Any]:
         return await self._services.admin.run(sql, user)

@@ -7,6 +7,7 @@ Invariants:
 * A hold ends for undone cutovers, and for others when the workers know the new layout; never because a worker or this
   process lost sight of the coordinator.
 * A proxy whose lease may have run out holds all tables in transfer; everything else goes on.
+* ``catalog`` in ``holding`` is a version that every worker's catalog is as new as: see ``told``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from shardproxy.config.model import Database
@@ -37,6 +38,8 @@ LEASE_S, MARGIN_S, EVERY_S = 5.0, 1.0, 1.0
 LOST = "\0lease"
 """Name of the hold of a proxy whose lease has run out."""
 HELD_LONG_S, HELD_S = 86400.0, 30.0
+TOLD_S, LOOK_S = LEASE_S + 2.0, 0.02
+FRESH_S = 30.0
 CALL_S = 10.0
 
 _RENEW = """
@@ -54,6 +57,11 @@ select coalesce(t.name, h.transfer) as name, t.body #>> '{move,tool}' as kind, t
        (select count(*) from shardproxy.proxies p where p.lease_until > clock_timestamp()
          and p.holding -> 'drained' ? h.transfer) as holding, t.body ->> 'error' as error
   from {} t full join shardproxy.holds h on h.transfer = t.name order by 1
+"""
+_VERSION = "select last_value from shardproxy.catalog_version"
+_BEHIND = """
+select count(*) from shardproxy.proxies where lease_until > clock_timestamp() and id <> $1
+   and coalesce((holding ->> 'catalog')::bigint, 0) < $2
 """
 _NO_JOURNAL = "(select null::text as name, null::text as state, null::jsonb as body where false)"
 _TIDY = "delete from shardproxy.proxies where lease_until < clock_timestamp() - interval '1 hour'"
@@ -98,13 +106,14 @@ class Settling(Protocol):
 
 
 class Proxies:
-    """``run`` until cancelled. ``on_switched``: the catalog of a database is another one by a cutover."""
+    """``run`` until cancelled. ``on_switched``: the catalog of a database is another one by a cutover; ``fresh`` reads
+    it now."""
 
     def __init__(self, databases: Callable[[], Mapping[str, Database]], dialects: Callable[[str], Dialect],
                  monitor: Monitoring, layouts: Laying, sharding: Settling, workers: Calls,
-                 on_switched: Callable[[str], None], log: Log) -> None:
+                 on_switched: Callable[[str], None], fresh: Callable[[str, float], Awaitable[bool]], log: Log) -> None:
         self.id = secrets.token_hex(8)
-        self._on_switched = on_switched
+        self._on_switched, self._fresh = on_switched, fresh
         self._databases, self._dialects, self._monitor = databases, dialects, monitor
         self._layouts, self._sharding, self._workers, self._log = layouts, sharding, workers, log
         self._members: dict[str, _Member] = {}
@@ -153,6 +162,32 @@ class Proxies:
                 found.append({"database": name, "error": str(error) or type(error).__name__})
         return found
 
+    async def told(self, database: str) -> None:
+        """The workers know a catalog that was changed through one of them. Returns when the other proxies' workers do,
+        but for proxies that are lost."""
+        try:
+            async with asyncio.timeout(TOLD_S):
+                connection = await self.open(database, "")
+                try:
+                    await self._tell(database, connection)
+                finally:
+                    connection.terminate()
+        except Exception as error:          # whatever a driver raises
+            self._log.warning("other proxies may not know of a change of the catalog yet", database=database,
+                              error=str(error) or type(error).__name__)
+
+    async def _tell(self, database: str, connection: Any) -> None:
+        member = self._members.get(database)
+        if member is None or not await connection.fetchval("select exists (select from shardproxy.proxies where "
+                                                           "lease_until > clock_timestamp() and id <> $1)", self.id):
+            return
+        version = await connection.fetchval("select nextval('shardproxy.catalog_version')")
+        if member.catalog == version - 1:
+            member.catalog = version
+        await connection.execute("select pg_notify($1, $2)", CHANNEL, self.id)
+        while await connection.fetchval(_BEHIND, self.id, version):
+            await asyncio.sleep(LOOK_S)
+
     # -- for members
 
     async def open(self, database: str, place: str) -> Any:
@@ -179,6 +214,8 @@ class _Member:
         self.held: dict[str, list[list[str]]] = {}
         self.drained: set[str] = set()
         self.rows: list[Hold] = []
+        self.catalog = 0
+        self._learning: asyncio.Task[None] | None = None
         self._epoch = 0
         self._moving: dict[str, list[Any]] = {}
         self._wake = asyncio.Event()
@@ -281,10 +318,22 @@ class _Member:
                 continue
             if row is None or row.phase != "switched" or self._epoch >= int(row.body["epoch"]):
                 await self._release(transfer)
+        version = await connection.fetchval(_VERSION)
+        if version > self.catalog and (self._learning is None or self._learning.done()):
+            self._learning = self._job(self._learn(version))
         await self._renew(connection)
         if any(hold.expired for hold in self.rows) and not self._ending:
             self._ending = True
             self._job(self._end())
+
+    async def _learn(self, version: int) -> None:
+        """Another proxy has changed the catalog: have the workers know it."""
+        proxies = self._proxies
+        await proxies._layouts.refresh()
+        if await proxies._fresh(self._name, FRESH_S):
+            await proxies._workers.broadcast("ping", timeout=CALL_S)
+            self.catalog = max(self.catalog, version)
+            self._wake.set()
 
     async def _follow(self, switched: list[Hold]) -> None:
         """Have the workers know the layout that is stored."""
@@ -304,7 +353,8 @@ class _Member:
 
     async def _renew(self, connection: Any) -> None:
         started = time.monotonic()
-        holding = json.dumps({"drained": sorted(self.drained), "seen": [hold.transfer for hold in self.rows]})
+        holding = json.dumps({"drained": sorted(self.drained), "seen": [hold.transfer for hold in self.rows],
+                              "catalog": self.catalog})
         await connection.execute(_RENEW, self._proxies.id, LEASE_S, self._epoch, holding)
         self._renewed = started
         if self._told != (self._epoch, holding):
@@ -358,10 +408,11 @@ class _Member:
             self._ending = False
             self._wake.set()
 
-    def _job(self, work: Any) -> None:
-        task = asyncio.create_task(work)
+    def _job(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(work)
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
+        return task
 
 
 async def _transfers(connection: Any) -> list[Any]:

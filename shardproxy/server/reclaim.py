@@ -24,8 +24,9 @@ OWED_AGAIN_S = 1.0
 class Reclaimer:
     """``run`` it; ``poke`` it when someone has begun to wait."""
 
-    def __init__(self, permits: Permits, workers: WorkerPool) -> None:
-        self._permits, self._workers = permits, workers
+    def __init__(self, permits: Permits, workers: WorkerPool, *others: Permits) -> None:
+        """``others``: of what cannot be taken from anybody, only given back."""
+        self._permits, self._workers, self._others = permits, workers, others
         self._poked = asyncio.Event()
         self._owed: dict[tuple[int, PoolKey], float] = {}
 
@@ -42,7 +43,8 @@ class Reclaimer:
             except TimeoutError:
                 pass
             self._poked.clear()
-            self._permits.tick()
+            for permits in (self._permits, *self._others):
+                permits.tick()
             await self._lower()
             if self._permits.waiting:
                 await self._sweep()

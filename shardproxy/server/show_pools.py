@@ -11,7 +11,7 @@ from shardproxy.server.state import State
 from shardproxy.server.table import INT, TEXT, Reply
 from shardproxy.server.worker_api import PoolKey
 
-__all__ = ["databases", "limit_of", "lists", "permits", "pool_rows", "pools", "users"]
+__all__ = ["databases", "limit_of", "lists", "permits", "pool_rows", "pools", "sessions_of", "users"]
 
 POOL_FIGURES = ("cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req", "sv_active",
                 "sv_active_cancel", "sv_being_canceled", "sv_idle", "sv_used", "sv_tested", "sv_login")
@@ -125,6 +125,20 @@ def limit_of(config: Config, pool: PoolKey) -> Limit:
     limits: PoolLimits = config.pool_for(database, _client_of(config, user))
     return Limit(limits.size, limits.reserve_size if limits.reserve_timeout else 0,
                  limits.max_db_connections, limits.max_user_connections)
+
+
+def sessions_of(config: Config, pool: PoolKey) -> Limit:
+    """How many sessions of a user may hold connections of several pools at once: so many that one of them can always
+    have all that it needs, whatever the others hold."""
+    name, _, user = pool
+    database = config.entry_for(name)
+    if database is None:
+        return Limit(size=0)
+    limits = config.pool_for(database, _client_of(config, user))
+    places = max(sum(len(space.shards) for space in entry.keyspace_map.values())
+                 for entry in (database, *config.databases.values()))
+    most = max(1, (limits.max_user_connections - 1) // max(1, places - 1)) if limits.max_user_connections else 0
+    return Limit(limits.size, 0, limits.max_db_connections, most)
 
 
 def _client_of(config: Config, server_user: str) -> str:

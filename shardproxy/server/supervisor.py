@@ -38,8 +38,9 @@ from shardproxy.server.place_links import PlaceLinks
 from shardproxy.server.proxies import Proxies
 from shardproxy.server.reclaim import Reclaimer
 from shardproxy.server.recovery import Recovery
+from shardproxy.server.schema_changes import SchemaChanges
 from shardproxy.server.sharding import Sharding
-from shardproxy.server.show_pools import limit_of
+from shardproxy.server.show_pools import limit_of, sessions_of
 from shardproxy.server.sockets import HTTP, Listener, open_all
 from shardproxy.server.state import State
 from shardproxy.server.stats import Stats
@@ -78,8 +79,9 @@ class Supervisor:
         self._succeeded = False
         self.board = Board.create()
         self.permits = Permits(lambda pool: limit_of(self.state.config, pool), self._permit)
+        self.admissions = Permits(lambda pool: sessions_of(self.state.config, pool), self._permit)
         self.workers = Workers(config.listen.workers, self.board.fd, self, command)
-        self.reclaimer = Reclaimer(self.permits, self.workers)
+        self.reclaimer = Reclaimer(self.permits, self.workers, self.admissions)
         self.state = State(config, (), self.permits, Stats(), self.workers, self)
         self.admin = Admin(self.state)
         self.monitor = Monitor(config.databases, self.board, _replicates, self._viewed, get_logger("monitor"),
@@ -98,10 +100,12 @@ class Supervisor:
                                  lambda database: self.proxies.moving(database))
         self.layout_changes = LayoutChanges(
             lambda: self.state.config.databases, dialects.get, self.monitor, self.layouts.change,
-            lambda: [name for name in self.layouts.known if self.sharding.ready(name)], get_logger("layouts"))
+            self._sharded, get_logger("layouts"))
         self.proxies = Proxies(lambda: self.state.config.databases, dialects.get, self.monitor, self.layouts,
-                               self.sharding, self.workers, self.catalogs.ddl, get_logger("transfers"))
+                               self.sharding, self.workers, self.catalogs.ddl, self.catalogs.fresh,
+                               get_logger("transfers"))
         self.state.transfers = self.proxies.transfers
+        self.schema_changes = SchemaChanges(self.workers, self.catalogs, self.proxies.told, self._sharded)
         self._facts: dict[str, tuple[dict[str, Any], int]] = {}
         self.state.servers_seen = self.monitor.snapshot
         self.state.recovery = self.recovery
@@ -252,7 +256,9 @@ class Supervisor:
     def gone(self, index: int) -> None:
         """A worker died."""
         self.permits.worker_died(index)
+        self.admissions.worker_died(index)
         self.recovery.gone(index)
+        self.schema_changes.gone(index)
         self.state.stats.worker_gone(index)
 
     def suspect(self, database: str, server_id: str, reason: str) -> None:
@@ -287,6 +293,9 @@ class Supervisor:
         with contextlib.suppress(ControlError):
             return await self._predecessor.cancel(pid, secret_hex)
         return False
+
+    def _sharded(self) -> list[str]:
+        return [name for name in self.layouts.known if self.sharding.ready(name)]
 
     def _permit(self, worker: int, pool: PoolKey) -> None:
         self.workers.notify(worker, "permit", pool=list(pool))

@@ -36,7 +36,10 @@ CHANNEL = "shardproxy"
 FENCE = "shardproxy_fence"
 ATTEMPTS, LOCKS = 10, 20
 _LOCK = 0x7377_7468
-_MADE = "select to_regclass('shardproxy.holds') is not null and to_regclass('shardproxy.proxies') is not null"
+_MADE = """
+select to_regclass('shardproxy.holds') is not null and to_regclass('shardproxy.proxies') is not null
+   and to_regclass('shardproxy.catalog_version') is not null
+"""
 _TABLES = """
 create schema if not exists shardproxy;
 create table if not exists shardproxy.proxies (
@@ -46,7 +49,8 @@ create table if not exists shardproxy.holds (
     transfer text primary key, tables jsonb not null, phase text not null
         check (phase in ('announced', 'hold', 'undoing', 'committed', 'switched')),
     deadline timestamptz, body jsonb not null, changed_at timestamptz not null default clock_timestamp());
-revoke all on shardproxy.proxies, shardproxy.holds from public;
+create sequence if not exists shardproxy.catalog_version minvalue 0 start 1;
+revoke all on shardproxy.proxies, shardproxy.holds, shardproxy.catalog_version from public;
 """
 _READ = """
 select transfer, tables, phase, extract(epoch from deadline - clock_timestamp())::float8 as left_s, body

@@ -16,10 +16,14 @@ from typing import Any, Protocol
 
 from shardproxy.server.control import Handler
 
-__all__ = ["DRAIN_CLIENTS", "DRAIN_NOW", "DRAIN_SERVERS", "ParentApi", "PoolKey", "WorkerApi", "handlers"]
+__all__ = ["DRAIN_CLIENTS", "DRAIN_NOW", "DRAIN_SERVERS", "TOKEN", "ParentApi", "PoolKey", "WorkerApi",
+           "handlers"]
 
 PoolKey = tuple[str, str, str]
 """(database, server id, user on the server): a list of three texts in JSON."""
+
+TOKEN = ""
+"""In the place of a server's id: not a connection, but the right of one session to hold those of several pools."""
 
 DRAIN_SERVERS, DRAIN_CLIENTS, DRAIN_NOW = "servers", "clients", "now"
 """How to shut down: idle clients are closed and transactions may end; or clients leave by themselves; or
@@ -59,8 +63,10 @@ class WorkerApi(Protocol):
     async def resume(self, database: str | None) -> None:
         """End pause."""
 
-    async def hold_tables(self, database: str, transfer: str, tables: Sequence[Sequence[str]], seconds: float) -> bool:
+    async def hold_tables(self, database: str, transfer: str, tables: Sequence[Sequence[str]], seconds: float,
+                          asking: int = 0) -> bool:
         """Let what touches these tables wait. Answers when nothing is under way on them; False: not within `seconds`.
+        What the client with the id `asking` does is no matter.
 
         They stay held until release_tables, or, should that never come, some seconds later.
         """
@@ -135,7 +141,7 @@ class ParentApi(Protocol):
         """May this worker open one more connection of a pool? Answers at once.
 
         After False the worker hears ``permit`` when it is its turn. `priority` above 0: a client has waited
-        longer than reserve_timeout, so that the reserve may be used.
+        longer than reserve_timeout, so that the reserve may be used. ``TOKEN`` as the server: see there.
         """
 
     async def release(self, pool: PoolKey) -> None:
@@ -163,6 +169,18 @@ class ParentApi(Protocol):
 
     async def settle_layout(self, database: str) -> None:
         """DDL that changed the layout is committed: stored, and known to all workers, when this returns."""
+
+    async def hold_layout(self, database: str, client: int, tables: Sequence[Sequence[str]],
+                          quiet: bool) -> Sequence[Any]:
+        """A client's DDL on these tables is about to be committed: nobody begins anything on them before
+        ``release_layout``. [name of the hold, whether nothing is under way on them]; `quiet`: wait for that a little.
+        """
+
+    async def release_layout(self, name: str) -> None:
+        """End hold_layout."""
+
+    async def catalog_known(self, database: str) -> None:
+        """DDL is committed: when this returns, all workers know the catalog as it is now."""
 
     async def resolve(self, database: str, gid: str, places: list[str]) -> dict[str, Any]:
         """What became of a transaction that the worker could not finish at these places; finish it as far as possible.

@@ -72,10 +72,11 @@ class Operations(TransactionOperations):
             for pool in runtime.pools.values():
                 pool.resume()
 
-    async def hold_tables(self, database: str, transfer: str, tables: Sequence[Sequence[str]], seconds: float) -> bool:
+    async def hold_tables(self, database: str, transfer: str, tables: Sequence[Sequence[str]], seconds: float,
+                          asking: int = 0) -> bool:
         self._held.setdefault(database, {})[transfer] = (tables, self.loop.time() + seconds)
         runtime = self.databases.get(database)
-        return runtime is None or await runtime.holds.hold(transfer, tables, seconds)
+        return runtime is None or await runtime.holds.hold(transfer, tables, seconds, asking)
 
     async def release_tables(self, database: str, transfer: str) -> None:
         self._held.get(database, {}).pop(transfer, None)

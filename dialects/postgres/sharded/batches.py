@@ -246,6 +246,7 @@ class BatchRunner:
         """An error of the batch: told, and what it had begun is undone."""
         self.failed = True
         error = self.tx.explained(error)
+        self.link.pending_error = None      # that its own connection is lost: this tells of it
         self.session.refuse(error)
         self.link.write(error.message())
         await self.statements.give_up()

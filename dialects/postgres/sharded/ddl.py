@@ -13,7 +13,9 @@ from typing import Any
 
 from shardproxy.planner.ddl import DdlPlan, Step
 from shardproxy.planner.plan import COORDINATOR, Place, Refusal
+from shardproxy.topology.layout import TableLayout
 
+from .altered import concerned
 from .create_as import read_create_as, run_create_as
 from .ddl_plan import plan_ddl
 from .errors import PgError, refused
@@ -25,6 +27,7 @@ from .statement import Statement
 __all__ = ["run_ddl", "run_plan"]
 
 CREATES_TABLE = re.compile(r"(?i)\s*create\s+(?:unlogged\s+)?table\b")
+CHANGES = re.compile(r"(?i)\W*(?:create\s+(?:unlogged\s+)?table|alter|drop)\b")
 ABSENT = frozenset(("42883", "42704", "42P01", "3F000", "42703"))
 """undefined_function, undefined_object, undefined_table, invalid_schema_name, undefined_column"""
 PRESENT = frozenset(("42710", "42P04", "42P06", "23505"))
@@ -71,6 +74,8 @@ async def run_plan(tx: Any, plan: DdlPlan, statement: Statement, out: Output) ->
         out.complete(await _one_by_one(tx, plan, statement))
         return
     await tx.begin_atomic()
+    if CHANGES.match(statement.text.decode("utf-8", "surrogateescape")):
+        tx.altered |= concerned(statement.text.decode("utf-8", "surrogateescape"), statement.layout)
     skipped = await _same_servers(tx, plan.places) if plan.once else frozenset()
     if plan.opened:
         await _shells(tx, [open_sql(*name) for name in plan.opened], statement)
@@ -84,6 +89,7 @@ async def run_plan(tx: Any, plan: DdlPlan, statement: Statement, out: Output) ->
         await _shells(tx, [close_sql(*name) for name in plan.closed], statement)
     for change in (*plan.declare, *plan.undeclare, *(await _gone(tx, plan, statement) if plan.gone else ())):
         await tx.lay_out(change)
+        tx.altered.add((change.schema, change.name) if isinstance(change, TableLayout) else change)
     out.complete(tag or plan.kind)
 
 

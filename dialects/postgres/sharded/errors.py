@@ -6,8 +6,12 @@ from collections.abc import Mapping
 
 from shardproxy.dialects.postgres import wire
 
-__all__ = ["SHELL", "PgError", "explain_shell", "refused"]
+__all__ = ["SHELL", "PgError", "explain_shell", "lost_at", "refused", "undone",
+           "unknown"]
 
+
+UNKNOWN = "08007"
+"""The outcome of a COMMIT that was sent."""
 
 SHELL = "shardproxy_shell"
 """Named in the error of whoever reads a sharded table on the coordinator, where it has no rows."""
@@ -65,3 +69,30 @@ class PgError(Exception):
 def refused(construct: str, hint: str = "", sqlstate: str = "0A000") -> PgError:
     """What cannot be proved right is refused."""
     return PgError.of(sqlstate, construct, hint=hint)
+
+
+def lost_at(place: str) -> PgError:
+    """The connection to a place is gone, and nothing was asked of it that could have become permanent."""
+    error = PgError.of("08006", f"the connection to {place or 'the coordinator'} was lost")
+    error.lost = True
+    return error
+
+
+def undone(error: PgError) -> PgError:
+    """An error within a transaction whose COMMIT was not sent, as the client is told it: if a connection is lost, the
+    transaction is certainly rolled back."""
+    return _told(error, "40001", "the connection to a server was lost: the transaction was rolled back",
+                 "Repeat the transaction.")
+
+
+def unknown(error: PgError) -> PgError:
+    """An error of a statement that commits what it writes: if the connection is lost, it may have done so."""
+    return _told(error, UNKNOWN, "the connection to a server was lost while a statement was in progress: its outcome "
+                                 "is unknown", "Find out whether it took effect before you repeat it.")
+
+
+def _told(error: PgError, sqlstate: str, text: str, hint: str) -> PgError:
+    if not error.lost or error.sqlstate == UNKNOWN:
+        return error
+    detail = " ".join(filter(None, (f"{error}.", error.fields.get("D"))))
+    return PgError.of(sqlstate, text, detail=detail, hint=hint)

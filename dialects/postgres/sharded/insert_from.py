@@ -38,7 +38,7 @@ async def run_insert_from(tx: Transaction, plan: InsertFrom, statement: Statemen
     clocks = await clocks_of(tx, "", [plan.tail])
     if any(column.sequence for column in table.columns) or any(b"nextval" in one.lower() for one in plan.stage
                                                                if isinstance(one, bytes)):
-        leg.wrote = True                    # what nextval gave must not be given again after a crash
+        tx.wrote(leg, ())                   # what nextval gave must not be given again after a crash
     with named_as(stage, plan.table):
         await leg.rows(fill(plan.stage, holes), statement.bind).done()
     key = layout.key if layout is not None else ()

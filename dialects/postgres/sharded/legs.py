@@ -15,7 +15,7 @@ from typing import Any
 
 from shardproxy.dialects.postgres import wire
 
-from .errors import PgError
+from .errors import lost_at
 from .stream import COPY_DATA, DATA_ROW, Reply
 
 __all__ = ["NO_BIND", "Bind", "Leg", "Rows", "extended", "payloads"]
@@ -243,5 +243,6 @@ class Leg:
             await self._reply.rest()
 
     def raise_if_lost(self) -> None:
+        """Before something that cannot work without it."""
         if self.server.closed:
-            raise PgError.of("08006", f"the connection to {self.place or 'the coordinator'} was lost")
+            raise lost_at(self.place)

@@ -53,6 +53,7 @@ async def see(session: Any) -> None:
     found.refused = known.tables.refused
     overlay = Sharding()
     overlay.set(changed(known.layout, changes, configured(session.database.entry)), found)
+    overlay.made_of = known.generation
     tx.overlay, tx.unseen = overlay, False
 
 

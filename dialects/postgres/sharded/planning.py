@@ -29,7 +29,7 @@ from .figures_text import asks, overview
 from .hinted import has_place, hinted
 from .points import learn
 
-__all__ = ["Planned", "Sharding", "sharding_of"]
+__all__ = ["Planned", "Sharding", "sharding_of", "words_of"]
 
 PLANS_MAX, PLAN_BYTES_MAX = 2000, 16 * 1024 * 1024
 TEXT_MAX = 1024 * 1024
@@ -67,7 +67,7 @@ class Sharding:
     def __init__(self) -> None:
         self.layout: Layout = None  # type: ignore[assignment]  # set before the first session
         self.tables = Tables(())
-        self.generation = 0
+        self.generation = self.made_of = 0      # of an overlay: the generation of what it lies over
         self.spread: OrderedDict[Any, None] = OrderedDict()
         """Queries that were found to belong to no one place: (message, settings)."""
         self.described: OrderedDict[Any, Any] = OrderedDict()
@@ -91,11 +91,11 @@ class Sharding:
         names = {table.name for table in layout.tables()}
         shells = {table.name for table in tables if table.shell}
         for table in tables:
-            if table.kind == "v" and names.union(shells) & _words(table.definition):
+            if table.kind == "v" and names.union(shells) & words_of(table.definition):
                 names.add(table.name)
         grown = True
         while grown:                        # views on views
-            more = {table.name for table in tables if table.kind == "v" and names & _words(table.definition)}
+            more = {table.name for table in tables if table.kind == "v" and names & words_of(table.definition)}
             grown = not more <= names
             names |= more
         self._names = frozenset(names | shells | tables.touching(names | shells))
@@ -103,7 +103,7 @@ class Sharding:
         sharded = [(table, column) for table, column in typed if layout.table(table.schema, table.name) is not None]
         self._typed = frozenset(table.name for table, _ in sharded)
         self._types = frozenset({column.name for _, column in sharded}.union(
-            *(_words(column.type_name) for _, column in typed)))
+            *(words_of(column.type_name) for _, column in typed)))
 
     def refresh(self, database: Any) -> Sharding:
         """Plan by what the database knows now."""
@@ -151,7 +151,7 @@ class Sharding:
         kinds = set(re.findall(r"(?:^|;)\s*(\w+)", text.upper()))
         if kinds & EVERYWHERE or route.kind in EVERYWHERE:
             return False
-        words = _words(text)
+        words = words_of(text)
         shows = route.kind in (*OVERVIEWS, "DECLARE") or route.flags & f.MULTI
         return not (self._names & words or (shows and asks(words, text)))
 
@@ -175,7 +175,7 @@ class Sharding:
         if not self._typed:
             return False
         text = raw.decode("utf-8", "replace")
-        words = _words(text)
+        words = words_of(text)
         return bool(words & self._types or (words & self._typed and ("*" in text or kind in ("INSERT", "MERGE")
                                                                      or "table" in words)))
 
@@ -199,13 +199,13 @@ class Sharding:
         except UnicodeDecodeError:
             return Refusal("the statement is not UTF-8", "set client_encoding to UTF8")
         for (schema, name), why in self.tables.refused.items():
-            if name in _words(text):
+            if name in words_of(text):
                 return Refusal(f"statements on {schema}.{name} are refused: {why}",
                                "make its definitions alike on all servers", "55000")
         told = hinted(text, route.kind != "SELECT", self.layout, self.tables)
         if told is not None:
             return told
-        words = _words(text)
+        words = words_of(text)
         if route.kind not in OVERVIEWS or not asks(words, text):
             return self._plan(text, route, search_path)
         sharded = self._names & _words(route.digest) or 'u&"' in text.lower()      # not what literals say
@@ -232,5 +232,6 @@ def _tree(text: str) -> Any:
         return None
 
 
-def _words(text: str) -> set[str]:
+def words_of(text: str) -> set[str]:
+    """Everything in a text that may be a name."""
     return {(quoted.replace('""', '"') if quoted else plain.lower()) for quoted, plain in WORDS.findall(text)}

@@ -22,7 +22,8 @@ from .errors import PgError
 from .isolation import check_isolation
 from .legs import Leg, Rows, extended, foreign
 from .output import Output
-from .scatter import Scattered, Seen, may_fan_out
+from .policy import may_fan_out
+from .scatter import Scattered, Seen
 from .statement import Statement
 
 __all__ = ["Quick"]
@@ -110,7 +111,8 @@ class Quick:
     def _fly(self, known: Known) -> bool:
         session, link, asked = self.session, self.link, known.asked
         if not link.admitted:
-            link.admitted = session.database.admission(session.server_user).take()
+            session.admission = session.database.admission(session.server_user)
+            link.admitted = session.admission.take()
             if not link.admitted:
                 return False
         legs = self._legs(known)

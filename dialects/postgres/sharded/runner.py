@@ -38,6 +38,7 @@ from shardproxy.planner.plan import (
 from shardproxy.router import flags as f
 from shardproxy.session.statements import Prepared
 
+from .altered import release
 from .described import describe
 from .errors import PgError, refused
 from .legs import Bind
@@ -45,8 +46,9 @@ from .lookup import resolve
 from .moving import refuse_moving
 from .output import Output
 from .overlay import see
+from .planning import sharding_of
 from .statement import Statement
-from .transaction import OUTSIDE
+from .transaction import OUTSIDE, Outdated
 from .writing import Teller
 
 __all__ = ["EVERY_LEG", "StatementRunner"]
@@ -59,6 +61,7 @@ CHAIN = re.compile(rb"(?i)\band\s+chain\b")
 SAVEPOINT = re.compile(rb"(?is)^\W*rollback\b.*\bto\s+(?:savepoint\s+)?(\"(?:[^\"]|\"\")+\"|\w+)\s*$")
 ABORTED_TEXT = "current transaction is aborted, commands ignored until end of transaction block"
 CATALOG_S = 10.0
+REPLANS_MAX = 10
 REPLICA_REPEATS = frozenset({"25006", "0A000", "40001", "57P03", "57P01", "57P02"})
 """Errors of a replica after which a read runs on the primary instead."""
 SLOW = f.PROBE | f.UNPIN | f.FOREVER | f.DEALLOCATE_ALL | f.PREPARED_SQL | f.PROXY_SET
@@ -155,10 +158,20 @@ class StatementRunner:
         if not self.tx.changed_catalog:
             return
         self.tx.changed_catalog = False
-        await self._settle_layout()
+        try:
+            await self._settle_layout()
+            await self._everybody_knows()
+        finally:
+            release(self.session)
+
+    async def _everybody_knows(self) -> None:
         database = self.session.database
         database.publish([], time.monotonic_ns(), True)
-        database.ddl()
+        database.welcomes.clear()
+        try:
+            await database.worker.catalog_known(database.name)
+        except ControlError:                                # then it is known a little later
+            database.ddl()
         deadline = time.monotonic() + CATALOG_S
         while database.board.catalog_epoch(database.index) != database.router.epoch and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
@@ -183,15 +196,31 @@ class StatementRunner:
         self.may_run(route)
         route.hits += 1
         self.link.last_route = route
+        overlay = self.tx.overlay
+        if overlay is not None and overlay.made_of != sharding_of(self.session.database).generation:
+            self.tx.unseen = True               # somebody else's DDL was committed
         if self.tx.unseen and route.kind not in EVERY_LEG and not route.flags & (f.BEGIN | f.COMMIT | f.ROLLBACK):
             await see(self.session)
+        for _ in range(REPLANS_MAX):
+            try:
+                await self._run(route, text, bind, formats, out, simple)
+            except Outdated:
+                continue
+            return
+        raise PgError.of("40001", "a table is being changed by DDL all the time", hint="Repeat the statement.")
+
+    async def _run(self, route: Any, text: bytes, bind: Bind, formats: tuple[int, ...], out: Output,
+                   simple: bool) -> None:
         sharding = self.session.places.sharding
+        self.tx.planned, self.tx.fresh = (text, sharding.layout, sharding.tables), True
         statement = Statement(text, sharding.layout, sharding.tables, bind, formats, flags=route.flags,
                               write_slots=route.write_slots, read_slots=route.read_slots, simple=simple,
                               search_path=self.session.search_path)
         may_move = route.flags & f.READ and not route.flags & f.PRIMARY and self.session.consistency != "strong"
         self.tx.reads = route.read_slots if may_move else None
         self.tx.flags = route.flags
+        self.tx.fanout.clear()
+        self.tx.fanout_max = self._fanout(route, text)
         await self._tried(self.dispatch(route, statement, out), route, statement, out)
 
     async def follow(self, route: Any, work: Any, places: Any, legs: Any, replies: Any) -> None:
@@ -199,6 +228,8 @@ class StatementRunner:
         from .scatter import finish_scatter
 
         self.tx.flags = route.flags
+        self.tx.planned = (work.statement.text, work.statement.layout, work.statement.tables)
+        self.tx.fresh = False
         await self._tried(finish_scatter(work, places, legs, replies), route, work.statement, work.out)
 
     async def _tried(self, first: Awaitable[None], route: Any, statement: Statement, out: Output) -> None:
@@ -211,8 +242,14 @@ class StatementRunner:
             self.tx.reads = None
             await self.dispatch(route, statement, out)
         finally:
-            self.tx.flags = 0
+            self.tx.flags = self.tx.fanout_max = 0
+            self.tx.planned = None
             self.told(out)
+
+    def _fanout(self, route: Any, text: bytes) -> int:
+        """How many shards a statement may use; 0: all, as what is done to the schema, or looked at, has to."""
+        shown = route.kind == "EXPLAIN" and b"analyze" not in text[:200].lower()
+        return 0 if route.kind in DDL_KINDS or shown else int(self.session.database.entry.max_fanout)
 
     def _again(self, error: PgError, out: Output) -> bool:
         """Whether a read that replicas served can run once more, on the primaries: nothing of it was told yet."""
@@ -330,6 +367,8 @@ class StatementRunner:
         """A plan of a query or a change of rows."""
         if isinstance(plan, Refusal):
             await self._refuse(plan, route, statement)
+        if _reference(plan, statement):
+            self.tx.fanout_max = 0              # every copy is written, or none
         if isinstance(plan, Single):
             write = bool(plan.place) and route.kind != "SELECT"
             await self._single(plan.place, route, statement, out, write)
@@ -407,3 +446,13 @@ class StatementRunner:
             await out.drain()
         if rows.tag:
             out.complete(rows.tag)
+
+
+def _reference(plan: Any, statement: Statement) -> bool:
+    """Whether a plan writes every copy of a reference table."""
+    if isinstance(plan, CopyIn):
+        return not plan.split
+    if isinstance(plan, InsertFrom):
+        layout = statement.layout.table(*plan.table)
+        return layout is not None and layout.reference
+    return isinstance(plan, Reference)

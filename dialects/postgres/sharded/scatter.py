@@ -27,11 +27,12 @@ from .keys_cy import kind_of
 from .legs import DESCRIBE_PORTAL, Bind, Leg, Rows, bound, foreign, payloads
 from .merge_cy import Merger, count_rows
 from .output import Output
+from .policy import check_fanout
 from .reading import AnyOrder, stop, watched
 from .statement import Statement
 from .writing import clocks_of, fill
 
-__all__ = ["Scattered", "Seen", "finish_scatter", "may_fan_out", "run_scatter", "scatter"]
+__all__ = ["Scattered", "Seen", "finish_scatter", "run_scatter", "scatter"]
 
 BLOCK = 64 * 1024
 MOMENTS, FLOATS, TEXTS = frozenset({1082, 1114, 1184}), frozenset({700, 701}), frozenset({18, 19, 25, 1042, 1043})
@@ -43,7 +44,7 @@ SAME_ORDER = frozenset({"UTF8", "LATIN1", "SQL_ASCII"})
 async def run_scatter(tx: Any, plan: Scatter, statement: Statement, out: Output) -> None:
     """Run ``plan`` on the shards that its filter names; what cannot be merged here is gathered."""
     try:
-        await scatter(tx, plan, statement.shards(plan.filter), statement, out, tx.database.entry.max_fanout)
+        await scatter(tx, plan, statement.shards(plan.filter), statement, out)
     except CannotMerge:
         if plan.otherwise is None:
             raise
@@ -54,11 +55,10 @@ class CannotMerge(PgError):
     """The rows turned out to be such that they cannot be merged here. Nothing was sent to the client."""
 
 
-async def scatter(tx: Any, plan: Scatter, shards: Sequence[str], statement: Statement, out: Output,
-                  max_fanout: int = 0) -> None:
+async def scatter(tx: Any, plan: Scatter, shards: Sequence[str], statement: Statement, out: Output) -> None:
     """Run ``plan`` on ``shards``; rows and tag go to ``out``."""
     places = list(shards) or list(statement.layout.keyspaces[plan.filter.keyspace].places()[:1])
-    may_fan_out(places, max_fanout)
+    check_fanout(tx, places)
     if not isinstance(plan.text, bytes):
         plan = replace(plan, text=fill(plan.text, await clocks_of(tx, places[0], [plan.text])))
     work = Scattered(tx, plan, statement, out)
@@ -78,13 +78,6 @@ async def finish_scatter(work: Scattered, places: Sequence[str], legs: Sequence[
         if work.plan.otherwise is None:
             raise
         await run_gather(work.tx, work.plan.otherwise, work.statement, work.out)
-
-
-def may_fan_out(places: Sequence[str], max_fanout: int) -> None:
-    """Raises 54000 for more shards than ``max_fanout`` (0: any number)."""
-    if max_fanout and len(places) > max_fanout:
-        raise refused(f"the statement would run on {len(places)} shards, more than max_fanout = {max_fanout}",
-                      "Name the sharding key in the WHERE clause, or raise max_fanout.", "54000")
 
 
 class Seen(NamedTuple):

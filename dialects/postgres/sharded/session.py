@@ -52,6 +52,7 @@ class ShardedSession(PgSession):
         self.quick = Quick(self)
         self.task: asyncio.Task[None] | None = None
         self.shard: Any = None
+        self.admission: Any = None      # that the session is inside of, or waits for
         self.link.sharded = 1
 
     @property
@@ -219,7 +220,8 @@ class ShardedSession(PgSession):
         link = self.link
         if not link.batch_flags & f.BEGIN or link.admitted or link.in_block:
             return True
-        link.admitted = self.database.admission(self.server_user).take()
+        self.admission = self.database.admission(self.server_user)
+        link.admitted = self.admission.take()
         return bool(link.admitted)
 
     async def _inside(self, work: Any) -> None:
@@ -228,7 +230,8 @@ class ShardedSession(PgSession):
         if not link.admitted and link.server is None:
             patience = self.database.config.pool_for(self.database.entry, self.server_user).query_wait_timeout
             try:
-                link.admitted = await self.database.admission(self.server_user).wait(patience or None)
+                self.admission = self.database.admission(self.server_user)
+                link.admitted = await self.admission.wait(patience or None)
             except BaseException:
                 work.close()
                 raise
@@ -242,7 +245,7 @@ class ShardedSession(PgSession):
         """It holds no connections any more, or only one."""
         if self.link.admitted and not (self.tx.begin or self.tx.legs or self.runner.open):
             self.link.admitted = False
-            self.database.admission(self.server_user).give()
+            self.admission.give()
 
     def transaction_over(self, server: Any) -> None:
         """The transaction on the client's own connection is over."""
@@ -335,6 +338,8 @@ class ShardedSession(PgSession):
         self.tx.ended()
         self.runner.open = False
         self.outside()
+        if self.tx.changed_catalog:         # its DDL may be committed, and nobody has been told
+            self.database.worker.task(self.runner.statements.catalog_known())
         self.database.holds.waiting.discard(self)
         for shard in self.database.shards.values():
             shard.held.discard(self)

@@ -25,6 +25,7 @@ from .columns import BINARY_IS_LOCAL, FIRST_USER_OID, agreed
 from .errors import PgError, refused
 from .legs import Leg, Rows
 from .merge_cy import count_rows, lines, tuples
+from .policy import check_fanout
 from .reading import AnyOrder, stop, together, watched
 from .statement import Statement
 from .writing import clocks_at, fill
@@ -92,6 +93,7 @@ class Staging:
         """One table for each pull, in order."""
         pulls = await self.timed(pulls)
         places = [self.places_of(pull) for pull in pulls]
+        check_fanout(self.tx, {one for group in places for one in group})
         again = len({one for group in places for one in group}) < sum(map(len, places))
         if not again or any(pull.lock for pull in pulls):       # locked rows are the newest, whatever the snapshot
             await self._one_by_one(pulls, places)

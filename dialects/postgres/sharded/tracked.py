@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import PgError
+from .errors import PgError, undone, unknown
 
 __all__ = ["Tracked"]
 
@@ -21,6 +21,8 @@ class Tracked:
 
     database: Any
     home: Any
+    begin: str
+    atomic: bool
     legs: dict[str, Any]
     _number = 0
     _deadlock = ""
@@ -57,6 +59,8 @@ class Tracked:
 
     def explained(self, error: PgError) -> PgError:
         """An error as the client is told it: a cancellation because of a deadlock is that deadlock."""
-        if not self._deadlock or error.sqlstate != CANCELLED:
-            return error
-        return PgError.of(DEADLOCK, "deadlock detected", detail=self._deadlock)
+        if self._deadlock and error.sqlstate == CANCELLED:
+            return PgError.of(DEADLOCK, "deadlock detected", detail=self._deadlock)
+        if self.begin or self.atomic:
+            return undone(error)
+        return unknown(error) if any(leg.wrote for leg in self.legs.values()) else error

@@ -21,17 +21,24 @@ from shardproxy.dialects.postgres.server_link_cy import CLIENT, IDLE
 from shardproxy.errors import ServerError
 from shardproxy.router import flags as f
 
-from .errors import PgError
+from .altered import hold, outdated, release
+from .errors import PgError, lost_at, undone
 from .isolation import check_isolation
 from .laid_out import lay_out_sql
 from .legs import NO_BIND, Bind, Leg
+from .planning import sharding_of
+from .policy import check_fanout, check_writer
 from .reading_side import ReadingSide
 from .tracked import Tracked
 
-__all__ = ["Transaction"]
+__all__ = ["Outdated", "Transaction"]
 
 OUTSIDE, IN_BLOCK, ABORTED = 0x49, 0x54, 0x45
 BEGIN = "BEGIN"
+
+
+class Outdated(Exception):
+    """The statement in hand was planned by another catalog, and nothing of it has been said yet."""
 
 
 class Waiter:
@@ -81,7 +88,13 @@ class Transaction(Tracked):
         self.sides: dict[str, ReadingSide] = {}
         self.laid_out = self.unseen = False     # rows of ``laid_out``; DDL that ``overlay`` does not know yet
         self.overlay: Any = None
+        self.altered: set[tuple[str, str]] = set()      # see altered.py
+        self.hold = ""
+        self.planned: tuple[bytes, Any, Any] | None = None      # text, layout and tables of the statement in hand
+        self.fresh = False                                      # it has no leg yet
         self.flags = 0                          # of the statement that is being carried out
+        self.fanout: set[str] = set()           # shards that it uses; at most ``fanout_max``, if that is not 0
+        self.fanout_max = 0
 
     # -- what is asked of it
 
@@ -114,18 +127,21 @@ class Transaction(Tracked):
 
     async def leg(self, place: str, write: bool = False) -> Leg:
         """The leg at a place, begun as far as the transaction is. Raises PgError."""
+        check_fanout(self, (place,))
         leg = self.legs.get(place)
         if leg is not None and leg.server.closed:
-            raise PgError.of("08006", f"the connection to {place or 'the coordinator'} was lost")
+            raise lost_at(place)
         if leg is None:
             check_isolation(self, place)
             self.check_place(place)
             leg = self.legs[place] = await self._take(place)
             self.track()
+        self.fresh = False
         await self._adopt(leg)
         if (self.in_block or self.atomic) and not leg.in_block:
             await self._begin(leg)
         if write and not leg.wrote:
+            check_writer(self, leg)
             leg.wrote = True
         if not place and self.flags & f.ADVANCES:
             await self.forget_sequences(leg)
@@ -144,12 +160,14 @@ class Transaction(Tracked):
         Connections are taken one after the other, in one order for all sessions, so that two sessions never wait for
         each other's; what must be said on them before is said side by side.
         """
+        check_fanout(self, places)
         for place in sorted(places):
             if place not in self.legs:
                 check_isolation(self, place)
                 self.check_place(place)
                 self.legs[place] = await self._take(place)
                 self.track()
+        self.fresh = False
         if not write and all(self._ready(self.legs[place]) for place in places):
             return [self.legs[place] for place in places]
         found = await asyncio.gather(*(self.leg(place, write) for place in places), return_exceptions=True)
@@ -233,7 +251,21 @@ class Transaction(Tracked):
                     if waiter.future.exception() is None and waiter.future.result() is not None:
                         waiter.future.result().pool.release(waiter.future.result())
             if server is not None:
+                self._still_planned(server)
                 return server
+
+    def _still_planned(self, server: Any) -> None:
+        """A connection was got, perhaps after a while: the statement must still mean what it was planned for."""
+        if self.planned is None:
+            return
+        text, *old = self.planned
+        now = self.overlay if self.overlay is not None else sharding_of(self.database)
+        if outdated(text, (old[0], old[1]), now):
+            server.pool.release(server)
+            if self.fresh:
+                raise Outdated
+            raise PgError.of("40001", "a table was changed by DDL while the statement waited for a connection",
+                             hint="Repeat the transaction.")
 
     async def _begin(self, leg: Leg) -> None:
         await leg.run(self.begin or BEGIN)
@@ -277,7 +309,9 @@ class Transaction(Tracked):
 
     def wrote(self, leg: Leg, slots: tuple[int, ...]) -> None:
         """A write to tables with these slots is about to be sent on a leg."""
-        leg.wrote = True
+        if not leg.wrote:
+            check_writer(self, leg)
+            leg.wrote = True
         server = leg.server
         if slots and slots not in server.write_slots:
             server.write_slots.append(slots)
@@ -319,14 +353,23 @@ class Transaction(Tracked):
                 leg.temporary = leg.temporary or leg.server.pins is not None or bool(leg.server.flags & f.PROBE)
         if commit and not self.failed and not any(leg.aborted for leg in legs):
             try:
+                await hold(self.session)
+                legs = [leg for leg in self.legs.values() if leg.in_block]
+                for leg in legs:
+                    if leg.wrote:           # what only read has nothing to lose
+                        leg.raise_if_lost()
                 await commit_all(self, legs)
-            except BaseException:
+            except BaseException as error:
                 await self.rollback()
                 self.settle()
+                release(self.session)
+                if isinstance(error, PgError):
+                    raise undone(error) from error
                 raise
             tag = "COMMIT"
         else:
             await self.rollback()
+            self.altered.clear()
             tag = "ROLLBACK"
         self.settle()
         return tag
@@ -374,6 +417,7 @@ class Transaction(Tracked):
         if not self.in_block or self.home is None or self.home.closed:
             await self.rollback()
             self.settle()
+            release(self.session)
             return
         self.failed = True
         for leg in self.legs.values():

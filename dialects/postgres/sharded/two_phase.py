@@ -66,7 +66,7 @@ class Coordinates(Protocol):
 async def commit(transaction: Any, legs: Sequence[Any]) -> None:
     """Commit a ``Transaction`` of a session over its legs; warnings become notices. Raises PgError: it is not."""
     database = transaction.database
-    if database.entry.transactions == "refuse" and sum(leg.wrote for leg in legs) > 1:
+    if database.entry.transactions == "refuse" and sum(leg.wrote for leg in legs) > 1:    # see policy.py
         await _quietly(legs, "ROLLBACK")
         raise PgError.of("0A000", "transactions that write to several servers are refused",
                          hint=f'It is so set: transactions = "refuse" of database {database.name}.')

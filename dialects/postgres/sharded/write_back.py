@@ -67,7 +67,7 @@ async def run_write_back(tx: Transaction, plan: WriteBack, statement: Statement,
             out.rows(run)
             await out.drain()
     if any(column.sequence for column in table.columns):
-        leg.wrote = True                    # what nextval gave must not be given again after a crash
+        tx.wrote(leg, ())                   # what nextval gave must not be given again after a crash
     back = _Back(tx, plan, statement, table, leg, copy, before)
     await (back.write_keyless() if plan.keyless else back.write())
     await leg.command("DROP TABLE " + ", ".join(dict.fromkeys([*names, before[0]])))

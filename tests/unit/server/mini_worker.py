@@ -98,7 +98,8 @@ class MiniWorker(TransactionOperations):
     async def resume(self, database: str | None) -> None:
         self.told.append(["resume", database])
 
-    async def hold_tables(self, database: str, transfer: str, tables: list[list[str]], seconds: float) -> bool:
+    async def hold_tables(self, database: str, transfer: str, tables: list[list[str]], seconds: float,
+                          asking: int = 0) -> bool:
         self.told.append(["hold_tables", database, transfer])
         return True
 
