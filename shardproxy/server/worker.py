@@ -28,7 +28,6 @@ from shardproxy.errors import ClientError, ControlClosed, ControlError, ServerEr
 from shardproxy.hosts import HostRules
 from shardproxy.log import get_logger
 from shardproxy.log import setup as setup_log
-from shardproxy.pool.admission import SharedAdmission
 from shardproxy.pool.pool_cy import Pool
 from shardproxy.relay.loop import PumpLoop
 from shardproxy.server import worker_figures
@@ -39,7 +38,8 @@ from shardproxy.server.figures import WORKERS_MAX, connection_id
 from shardproxy.server.secrets import Secrets
 from shardproxy.server.shards import sync_shards
 from shardproxy.server.sweeper import sweep_forever
-from shardproxy.server.worker_api import TOKEN, PoolKey, WorkerApi, handlers
+from shardproxy.server.worker_api import WorkerApi, handlers
+from shardproxy.server.worker_asks import Asks
 from shardproxy.server.worker_operations import Operations
 from shardproxy.session.statements import Registry
 from shardproxy.topology.board_cy import Board
@@ -51,7 +51,6 @@ __all__ = ["Worker", "main"]
 
 _log = get_logger(__name__)
 EXIT_CONTROL_LOST = 3
-CATALOG_S = 30.0
 DIALECT = "postgres"
 """Of all listeners in this version."""
 WILDCARD_DATABASES_MAX = 500
@@ -59,7 +58,7 @@ TURNED_AWAY_MAX, TURN_AWAY_S = 200, 5.0
 """How many clients at once are told why they cannot come in, and how long each has to listen."""
 
 
-class Worker(Operations):
+class Worker(Operations, Asks):
     """See the module. Implements ``WorkerApi``."""
 
     def __init__(
@@ -93,7 +92,7 @@ class Worker(Operations):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._topology_changed = asyncio.Event()
         self._permits: dict[Any, asyncio.Event] = {}
-        self._admissions: dict[PoolKey, SharedAdmission] = {}
+        self._admissions = {}
 
     # -- small services ----------------------------------------------------------------------------------------
 
@@ -404,20 +403,6 @@ class Worker(Operations):
         """A server connection is closed."""
         self.control.notify("release", pool=list(pool.key))
 
-    def shared_admission(self, database: str, user: str) -> SharedAdmission:
-        """Who of a user's sessions may hold connections of several pools, by tokens of the parent."""
-        key: PoolKey = (database, TOKEN, user)
-        if key not in self._admissions:
-            async def ask() -> bool:
-                try:
-                    return bool(await self.control.call("acquire", pool=list(key)))
-                except ControlError:
-                    return False
-
-            self._admissions[key] = SharedAdmission(ask, lambda: self.control.notify("release", pool=list(key)))
-            self._permits[key] = self._admissions[key].freed
-        return self._admissions[key]
-
     async def reclaim(self, pool: list[str], count: int, owed: bool = False) -> int:
         found = self._pool(pool)
         if found is None:
@@ -436,32 +421,6 @@ class Worker(Operations):
     def _pool(self, key: list[str]) -> Pool | None:
         database = self.databases.get(key[0])
         return database.pools.get((key[1], key[2])) if database else None
-
-    def suspect(self, database: str, server_id: str, reason: str) -> None:
-        """Ask the parent to look at a server."""
-        self.control.notify("suspect", database=database, server_id=server_id, reason=reason)
-
-    def ddl(self, database: str) -> None:
-        """Ask the parent for new facts."""
-        self.control.notify("ddl", database=database)
-
-    async def settle_layout(self, database: str) -> None:
-        """Have what committed DDL changed in the layout stored; all workers know it then."""
-        await self.control.call("settle_layout", database=database)
-
-    async def hold_layout(self, database: str, client: int, tables: list[list[str]], quiet: bool) -> tuple[str, bool]:
-        """Before DDL on these tables is committed; ``release_layout`` must follow. Also: does nothing run on them?"""
-        name, is_quiet = await self.control.call("hold_layout", database=database, client=client, tables=tables,
-                                                 quiet=quiet)
-        return str(name), bool(is_quiet)
-
-    def release_layout(self, name: str) -> None:
-        """After ``hold_layout``."""
-        self.control.notify("release_layout", name=name)
-
-    async def catalog_known(self, database: str) -> None:
-        """After DDL: until all workers know the catalog as it is now."""
-        await self.control.call("catalog_known", timeout=CATALOG_S, database=database)
 
     # -- WorkerApi ------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""DDL through one worker, or one proxy: every other one plans by it from the moment on that the client has heard of it."""
+"""DDL through one worker, or one proxy: every other one plans by it as soon as the client has heard of it."""
 
 from __future__ import annotations
 
@@ -127,8 +127,9 @@ async def test_a_table_is_made_anew_with_another_key(spread: MakeSpread, at_once
     three = await made.client(0)
     await one.execute(KEYED.format("t", "a", "(a int, b int)"))
     over = asyncio.Event()
-    writers = [asyncio.ensure_future(_busy(two, lambda n: f"insert into t values ({n}, {n * 7 + 1})", over)),
-               asyncio.ensure_future(_busy(three, lambda n: f"insert into t values ({n}, {n * 5}), ({n + 1}, 3)", over))]
+    writers = [asyncio.ensure_future(_busy(client, statement, over)) for client, statement in (
+        (two, lambda n: f"insert into t values ({n}, {n * 7 + 1})"),
+        (three, lambda n: f"insert into t values ({n}, {n * 5}), ({n + 1}, 3)"))]
     key = "a"
     for wanted in ("b", "a", "b", "a"):
         await asyncio.sleep(0.2)

@@ -1,0 +1,66 @@
+"""What a worker asks of the parent for its databases and sessions; it does not remember any of it.
+
+Invariant: what the parent does not answer in time is not waited for longer than said here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from shardproxy.errors import ControlError
+from shardproxy.pool.admission import SharedAdmission
+from shardproxy.server.control import Endpoint
+from shardproxy.server.worker_api import TOKEN, PoolKey
+
+__all__ = ["Asks"]
+
+CATALOG_S = 30.0
+
+
+class Asks:
+    """A part of ``Worker``; the fields are the worker's."""
+
+    control: Endpoint
+    _permits: dict[Any, asyncio.Event]
+    _admissions: dict[PoolKey, SharedAdmission]
+
+    def suspect(self, database: str, server_id: str, reason: str) -> None:
+        """Ask the parent to look at a server."""
+        self.control.notify("suspect", database=database, server_id=server_id, reason=reason)
+
+    def ddl(self, database: str) -> None:
+        """Ask the parent for new facts."""
+        self.control.notify("ddl", database=database)
+
+    async def settle_layout(self, database: str) -> None:
+        """Have what committed DDL changed in the layout stored; all workers know it then."""
+        await self.control.call("settle_layout", database=database)
+
+    async def hold_layout(self, database: str, client: int, tables: list[list[str]], quiet: bool) -> tuple[str, bool]:
+        """Before DDL on these tables is committed; ``release_layout`` must follow. Also: does nothing run on them?"""
+        name, is_quiet = await self.control.call("hold_layout", database=database, client=client, tables=tables,
+                                                 quiet=quiet)
+        return str(name), bool(is_quiet)
+
+    def release_layout(self, name: str) -> None:
+        """After ``hold_layout``."""
+        self.control.notify("release_layout", name=name)
+
+    async def catalog_known(self, database: str) -> None:
+        """After DDL: until all workers know the catalog as it is now."""
+        await self.control.call("catalog_known", timeout=CATALOG_S, database=database)
+
+    def shared_admission(self, database: str, user: str) -> SharedAdmission:
+        """Who of a user's sessions may hold connections of several pools, by tokens of the parent."""
+        key: PoolKey = (database, TOKEN, user)
+        if key not in self._admissions:
+            async def ask() -> bool:
+                try:
+                    return bool(await self.control.call("acquire", pool=list(key)))
+                except ControlError:
+                    return False
+
+            self._admissions[key] = SharedAdmission(ask, lambda: self.control.notify("release", pool=list(key)))
+            self._permits[key] = self._admissions[key].freed
+        return self._admissions[key]
