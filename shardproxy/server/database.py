@@ -65,7 +65,7 @@ class DatabaseRuntime:
         self.parent: DatabaseRuntime | None = None  # of a shard: the database that clients ask for
         self.sharding: Any = None  # the dialect's plans for what is sharded
         self.gate = Gate()
-        self.admissions: dict[str, Admission] = {}  # by user on the servers
+        self.admissions: dict[str, Admission | SharedAdmission] = {}  # by user on the servers
         self.holds = Holds(self)
         self.unexplained: list[Any] = []  # sessions whose statement waits for the facts of a database just met
         self.enabled = True
@@ -85,8 +85,12 @@ class DatabaseRuntime:
                 link.slow_us = int(config.log.slow_statement_ms * 1000)
             pool.size = config.pool_for(entry, user).size
             pool.grow()
-        for user, admission in self.admissions.items():
-            admission.limit = self._sessions_over_pools(user)
+        for user, admission in list(self.admissions.items()):
+            share = self._sessions_over_pools(user)
+            if isinstance(admission, Admission) and share:
+                admission.limit = share
+            elif isinstance(admission, Admission) or share:
+                del self.admissions[user]       # those inside leave it, others ask elsewhere
         for session in self.sessions:
             session.settings_changed()
 
@@ -101,17 +105,17 @@ class DatabaseRuntime:
 
     def admission(self, user: str) -> Admission | SharedAdmission:
         """Who of a user's sessions may hold connections of several pools."""
-        limits = self.config.pool_for(self.entry, user)
-        if limits.size < self.config.listen.workers or limits.max_db_connections or limits.max_user_connections:
-            shared: SharedAdmission = self.worker.shared_admission(self.name, user)
-            return shared
         found = self.admissions.get(user)
         if found is None:
-            found = self.admissions[user] = Admission(self._sessions_over_pools(user))
+            share = self._sessions_over_pools(user)
+            found = self.admissions[user] = Admission(share) if share else self.worker.shared_admission(self.name, user)
         return found
 
     def _sessions_over_pools(self, user: str) -> int:
-        return max(1, self.config.pool_for(self.entry, user).size // max(1, self.config.listen.workers))
+        """This worker's share of them; 0: the parent counts those of all workers."""
+        limits = self.config.pool_for(self.entry, user)
+        return 0 if limits.max_db_connections or limits.max_user_connections else (
+            limits.size // self.config.listen.workers)
 
     # -- topology ----------------------------------------------------------------------------------------------
 
