@@ -60,6 +60,7 @@ class Table:
     """A relation. ``kind``: ``r`` table, ``p`` partitioned, ``v`` view, ``m`` materialized view, ``f`` foreign table.
 
     ``uniques``: columns of further unique indexes that hold for all rows (not partial, no expressions, not deferred).
+    ``kept``: columns of unique indexes without the sharding key, whose values the coordinator keeps.
     ``definition``: the query of a view. ``triggers``: it has enabled triggers of the user. ``shell``: it has no rows
     and reading it raises; the shards have them. ``partition``: it is one of a partitioned table. ``parents``: it
     inherits or is a partition. ``secured``: it has row security. ``owner``: the role. ``indexes``: their names.
@@ -83,6 +84,7 @@ class Table:
     shell: bool = False
     owner: str = ""
     indexes: tuple[str, ...] = ()
+    kept: tuple[tuple[str, ...], ...] = ()
 
     def column(self, name: str) -> Column | None:
         """The column of that name."""
@@ -176,6 +178,7 @@ def _json_of(table: Table) -> dict[str, Any]:
                              for value in (getattr(key, name) for name in _KEY)] for key in table.foreign_keys]
     data["parents"] = [list(parent) for parent in table.parents]
     data["indexes"] = list(table.indexes)
+    data["kept"] = [list(columns) for columns in table.kept]
     return data
 
 
@@ -193,4 +196,5 @@ def _table(data: Mapping[str, Any]) -> Table:
         "foreign_keys": tuple(key_of(key) for key in data["foreign_keys"]),
         "parents": tuple((schema, name) for schema, name in data["parents"]),
         "indexes": tuple(data["indexes"]),
+        "kept": tuple(tuple(columns) for columns in data["kept"]),
     })

@@ -114,6 +114,7 @@ def _ranges(value: object) -> object:
 
 
 Columns = Annotated[tuple[Name, ...], BeforeValidator(_columns)]
+Uniques = Annotated[tuple[Columns, ...], BeforeValidator(_columns)]
 KeyText = Annotated[str, BeforeValidator(_key_text), Unit("key")]
 
 
@@ -123,6 +124,8 @@ class Table(Settings):
 
     key: Columns = setting((), "Column by which rows are split, or several: `key = [\"tenant\", \"id\"]`.")
     reference: Flag = setting(False, "Every shard holds all rows.")
+    unique: Uniques = setting((), "Unique constraints without the key that may be made, their values kept on the "
+                              "coordinator; each a column or a list: `unique = [\"email\", [\"a\", \"b\"]]`.")
 
 
 class Range(Settings):

@@ -37,7 +37,8 @@ class DdlPlan:
     """``steps`` in order; the tag is the first step's. ``opened``, ``closed``: shells (schema, name) made ordinary
     tables before, and made shells after the steps. ``outside``: it cannot run in a transaction block. ``once``: for
     each server, not for each database. ``gone``: tables of the layout may have been dropped by the way.
-    ``needs_block``: it means nothing outside a transaction block."""
+    ``needs_block``: it means nothing outside a transaction block. ``keeps``: tables that may have got unique indexes
+    without their key, whose values the coordinator keeps. ``tidies``: such an index may be gone or renamed."""
 
     kind: str
     steps: tuple[Step, ...]
@@ -49,6 +50,8 @@ class DdlPlan:
     once: bool = False
     gone: bool = False
     needs_block: bool = False
+    keeps: tuple[TableLayout, ...] = ()
+    tidies: bool = False
     why: str = ""
 
     @property
@@ -76,14 +79,16 @@ class ForeignKeyDef:
     sets: tuple[str, ...] = ()
 
 
-def check_unique(table: TableLayout, found: UniqueDef) -> Refusal | None:
-    """Refused unless each shard can enforce it alone."""
+def check_unique(table: TableLayout, found: UniqueDef, kept: bool = False) -> Refusal | None:
+    """Refused unless each shard can enforce it alone, or it is declared that its values are ``kept``."""
     missing = [column for column in table.key if column not in found.columns]
-    if table.reference or not missing:
+    if table.reference or not missing or (kept and found.kind != "EXCLUDE"):
         return None
     key = ", ".join(table.key)
-    return Refusal(f'{found.kind} on sharded table "{table.name}" without its sharding key ({key})',
-                   f"add {', '.join(missing)} to its columns: no shard sees the rows of the others")
+    hint = f"add {', '.join(missing)} to its columns: no shard sees the rows of the others"
+    if found.kind != "EXCLUDE":
+        hint += '; or have the proxy keep its values, with the comment "shardproxy: lookup" or unique in the config'
+    return Refusal(f'{found.kind} on sharded table "{table.name}" without its sharding key ({key})', hint)
 
 
 def check_foreign_key(table: TableLayout | None, name: str, found: ForeignKeyDef, layout: Layout,

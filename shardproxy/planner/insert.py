@@ -326,8 +326,8 @@ def refused_conflict(insert: Insert, table: Table, layout: TableLayout, judge: J
         if not set(layout.key) <= names:
             return (_no_key(layout, "ON CONFLICT") if names in uniques
                     else Single(COORDINATOR, "no unique index has these columns"))
-    elif word(lexemes, at) == "on" and any(not set(layout.key) <= unique for unique in uniques):
-        return _no_key(layout, "ON CONFLICT ON CONSTRAINT")
+    elif any(not set(layout.key) <= unique for unique in uniques):
+        return _no_key(layout, "ON CONFLICT ON CONSTRAINT" if word(lexemes, at) == "on" else "ON CONFLICT of any index")
     do = find(lexemes, ("do",), at, end)
     if word(lexemes, do + 1) != "update":
         return None

@@ -30,6 +30,7 @@ select n.nspname as schema, c.relname as name, c.relkind::text as kind, c.relper
        exists (select from pg_inherits where inhrelid = c.oid or (inhparent = c.oid and c.relkind = 'r')) as inherits,
        array(select tgname::text from pg_trigger where tgrelid = c.oid and not tgisinternal
              and tgname not like 'shardproxy%' and tgenabled in ('A', 'R')) as always_triggers,
+       exists (select from pg_trigger where tgrelid = c.oid and tgname ~ '^shardproxy_unique_') as kept,
        array(select rulename::text from pg_rewrite where ev_class = c.oid) as rules,
        array(select array_to_string(array(select attname from pg_attribute where attrelid = c.oid
                                           and attnum = any(indkey::int2[]) order by attnum), ',')
@@ -118,6 +119,9 @@ def _table(move: Move, row: Any) -> Iterator[Finding]:
     if row["always_triggers"]:
         yield warn(subject, f"has triggers that fire for replicated rows, too: {', '.join(row['always_triggers'])}",
                    "ALTER TABLE ... ENABLE TRIGGER (without ALWAYS or REPLICA)")
+    if row["kept"]:
+        yield error(subject, "has unique constraints without its key, whose values the coordinator keeps",
+                    "drop these constraints; they can be added again after the switch")
     if row["rules"]:
         yield error(subject, f"has rules, which cannot be moved: {', '.join(row['rules'])}", "DROP RULE, use triggers")
     for view in dict.fromkeys(row["matviews"]):

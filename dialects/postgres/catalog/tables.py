@@ -79,6 +79,17 @@ TABLE_QUERIES: dict[str, str] = {
         where i.indrelid >= 16384 and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null
               and i.indexprs is null
         order by i.indrelid, i.indexrelid""",
+    # of indexes of shells: see sharded/unique_sql.py
+    "kept": """
+        select i.indrelid as relation,
+               (select array_agg(a.attname::text order by k.n)
+                from unnest(i.indkey::int2[]) with ordinality k(attnum, n)
+                join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+                where k.n <= i.indnkeyatts) as columns
+        from pg_class h join pg_namespace n on n.oid = h.relnamespace
+        join pg_index i on i.indexrelid = substring(h.relname from '^unique_([0-9]+)$')::oid
+        where n.nspname = 'pg_shardproxy'
+        order by i.indexrelid""",
     "foreign_keys": """
         select k.conname, k.conrelid as relation, k.confrelid as target, k.confdeltype::text as on_delete,
                k.confupdtype::text as on_update,
@@ -114,7 +125,7 @@ def tables_of(rows: Rows) -> dict[str, Any]:
               tuple(keys.uniques[oid]), tuple(keys.foreign[oid]), about[oid]["definition"] or "",
               about[oid]["security_invoker"], about[oid]["triggers"], about[oid]["rules"], about[oid]["secured"],
               about[oid]["partition"], tuple(sorted(keys.parents[oid])), oid in shells, about[oid]["owner"],
-              tuple(about[oid]["indexes"]))
+              tuple(about[oid]["indexes"]), tuple(keys.kept[oid]))
         for oid, row in relations.items() if oid in about]
     return Tables(tables, _functions(rows, relations)).to_json()
 
@@ -127,6 +138,9 @@ class _Keys:
         self.uniques: dict[int, list[tuple[str, ...]]] = defaultdict(list)
         self.foreign: dict[int, list[ForeignKey]] = defaultdict(list)
         self.parents: dict[int, list[tuple[str, str]]] = defaultdict(list)
+        self.kept: dict[int, list[tuple[str, ...]]] = defaultdict(list)
+        for row in rows["kept"]:
+            self.kept[row["relation"]].append(tuple(row["columns"]))
         for row in rows["unique_indexes"]:
             if row["primary"]:
                 self.primary[row["relation"]] = tuple(row["columns"])

@@ -18,6 +18,7 @@ from .figures_sql import FIGURES_SQL
 from .laid_out import LAID_OUT_SQL
 from .lookup import LOOKUP_SQL
 from .shells import HIDE_SQL, SERVER, SHELL_SQL, WRAPPER_SQL
+from .unique_sql import KEPT_SQL, NOTED_SQL
 
 __all__ = ["prepare_place"]
 
@@ -39,6 +40,7 @@ async def prepare_place(connection: Any, coordinator: bool) -> bool:
             if await _is_made(connection, mark, coordinator):
                 return False
             await connection.execute(PLACE_SQL)
+            await connection.execute(NOTED_SQL)
             if coordinator:
                 await connection.execute(COORDINATOR_SQL)
                 if not await _has_wrapper(connection):
@@ -47,6 +49,7 @@ async def prepare_place(connection: Any, coordinator: bool) -> bool:
                 await connection.execute(LAID_OUT_SQL)
                 await connection.execute(LOOKUP_SQL)
                 await connection.execute(FIGURES_SQL)
+                await connection.execute(KEPT_SQL)
                 await connection.execute(HIDE_SQL)
             await connection.execute(f"comment on schema shardproxy is '{mark}'")
     except asyncpg.InsufficientPrivilegeError as error:
@@ -56,10 +59,10 @@ async def prepare_place(connection: Any, coordinator: bool) -> bool:
 
 def _mark(connection: Any, coordinator: bool) -> str:
     """Comment on the schema: whose SQL made it, at the coordinator under which major version of the server."""
-    text = PLACE_SQL
+    text = PLACE_SQL + NOTED_SQL
     if coordinator:
         version = connection.get_server_version().major
-        text += COORDINATOR_SQL + SHELL_SQL + LAID_OUT_SQL + LOOKUP_SQL + FIGURES_SQL + HIDE_SQL + str(version)
+        text += COORDINATOR_SQL + SHELL_SQL + LAID_OUT_SQL + LOOKUP_SQL + FIGURES_SQL + KEPT_SQL + HIDE_SQL + str(version)
     return f"shardproxy {'coordinator' if coordinator else 'shard'} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

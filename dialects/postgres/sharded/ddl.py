@@ -11,20 +11,22 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from shardproxy.config.model import Database
 from shardproxy.planner.ddl import DdlPlan, Step
 from shardproxy.planner.plan import COORDINATOR, Place, Refusal
-from shardproxy.topology.layout import TableLayout
+from shardproxy.topology.layout import DEFAULT_SCHEMA, TableLayout
 
 from .altered import concerned
 from .create_as import read_create_as, run_create_as
 from .ddl_plan import plan_ddl
 from .errors import PgError, refused
+from .kept_unique import keep_new, tidy
 from .materialized import read_materialized, run_materialized
 from .output import Output
 from .shells import close_sql, open_sql
 from .statement import Statement
 
-__all__ = ["run_ddl", "run_plan"]
+__all__ = ["declared_unique", "run_ddl", "run_plan"]
 
 CREATES_TABLE = re.compile(r"(?i)\s*create\s+(?:unlogged\s+)?table\b")
 CHANGES = re.compile(r"(?i)\W*(?:create\s+(?:unlogged\s+)?table|alter|drop)\b")
@@ -47,7 +49,8 @@ async def run_ddl(session: Any, statement: Statement, out: Output) -> None:
         await run_materialized(session, view, statement, out)
         return
     plan = plan_ddl(text, statement.layout, statement.tables, statement.search_path,
-                    await _default_key(session) if CREATES_TABLE.match(text) else "")
+                    await _default_key(session) if CREATES_TABLE.match(text) else "",
+                    declared_unique(session.database.entry))
     if plan is None:
         route = session.link.router.route(statement.text)
         await session.runner.statements.at_coordinator(route, statement, out)
@@ -55,6 +58,17 @@ async def run_ddl(session: Any, statement: Statement, out: Output) -> None:
         raise refused(f"{plan.construct} is not supported on sharded databases", plan.hint, plan.sqlstate)
     else:
         await run_plan(session.tx, plan, statement, out)
+
+
+def declared_unique(entry: Database) -> dict[tuple[str, str], set[frozenset[str]]]:
+    """Unique indexes without the key that the configuration says to keep, by table."""
+    found: dict[tuple[str, str], set[frozenset[str]]] = {}
+    for space in entry.keyspace_map.values():
+        for name, table in space.tables.items():
+            schema, dot, own = name.partition(".")
+            if table.unique:
+                found[(schema, own) if dot else (DEFAULT_SCHEMA, name)] = set(map(frozenset, table.unique))
+    return found
 
 
 async def _default_key(session: Any) -> str:
@@ -87,6 +101,11 @@ async def run_plan(tx: Any, plan: DdlPlan, statement: Statement, out: Output) ->
                 tag = tag if tag or place != COORDINATOR and step.text != statement.text else done
     if plan.closed:
         await _shells(tx, [close_sql(*name) for name in plan.closed], statement)
+    for table in plan.keeps:
+        await keep_new(tx, table)
+    guarded = tx.session.places.sharding.guarded
+    if guarded and (plan.tidies or plan.gone):
+        await tidy(tx, guarded)
     for change in (*plan.declare, *plan.undeclare, *(await _gone(tx, plan, statement) if plan.gone else ())):
         await tx.lay_out(change)
         tx.altered.add((change.schema, change.name) if isinstance(change, TableLayout) else change)

@@ -36,7 +36,8 @@ def drop_tables(names: Names, cursor: Cursor) -> Planned:
         return None
     shells = tuple(_places(table) for table in tables if not table.reference)
     return DdlPlan("DROP TABLE", names.split(listed, found, True), opened=shells,
-                   undeclare=tuple(_places(table) for table in tables), gone=cascade, why="where the tables live")
+                   undeclare=tuple(_places(table) for table in tables), gone=cascade,
+                   tidies=cascade or any(names.kept(table) for table in tables), why="where the tables live")
 
 
 def drop_indexes(names: Names, cursor: Cursor) -> Planned:
@@ -47,7 +48,11 @@ def drop_indexes(names: Names, cursor: Cursor) -> Planned:
     found = [names.of_index(item.name) for item in listed]
     if not any(found):
         return None
-    return DdlPlan("DROP INDEX", names.split(listed, found, True), outside=outside, why="where the tables live")
+    kept = any(table is not None and names.kept(table) for table in found)
+    if kept and outside:
+        return Refusal("DROP INDEX CONCURRENTLY on a table with unique values that are kept", "leave CONCURRENTLY out")
+    return DdlPlan("DROP INDEX", names.split(listed, found, True), outside=outside, tidies=kept,
+                   why="where the tables live")
 
 
 def truncate(names: Names, cursor: Cursor) -> Planned:
@@ -167,6 +172,8 @@ def _reindex(names: Names, cursor: Cursor, concurrently: bool) -> Planned:
     kind = cursor.word()
     cursor.at += 1
     concurrently = cursor.take("concurrently") or concurrently
+    if concurrently and any(table.kept for table in names.tables):
+        return Refusal("REINDEX CONCURRENTLY where unique values are kept", "leave CONCURRENTLY out")
     if kind in ("schema", "database", "system"):
         if kind != "schema":
             return Refusal(f"REINDEX {kind.upper()} over several servers", "REINDEX SCHEMA or TABLE")

@@ -5,7 +5,8 @@ Invariant: texts for a place are the client's own, with names of tables that do 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shardproxy.catalog.tables import Tables
@@ -17,9 +18,13 @@ from shardproxy.planner.nodes import Token
 from shardproxy.planner.plan import COORDINATOR, Place
 from shardproxy.topology.layout import Layout, TableLayout
 
-__all__ = ["Item", "Names", "items"]
+__all__ = ["HINT", "Item", "Names", "Uniques", "items"]
+
+HINT = re.compile(r"/\*\s*shardproxy:(.*?)\*/", re.DOTALL)
 
 Name = tuple[str | None, str]
+Uniques = Mapping[tuple[str, str], Collection[frozenset[str]]]
+"""By table: columns of unique indexes that the configuration says to keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,17 @@ class Names:
     layout: Layout
     tables: Tables
     path: Sequence[str] = field(default=("public",))
+    unique: Uniques = field(default_factory=dict)
+
+    def keeps(self, table: TableLayout, columns: Sequence[str]) -> bool:
+        """Whether it is declared that the values of a unique index without the key are kept."""
+        return any(word == "lookup" for text in HINT.findall(self.text) for word in re.split(r"[\s,]+", text)) or (
+            frozenset(columns) in self.unique.get((table.schema, table.name), ()))
+
+    def kept(self, table: TableLayout) -> tuple[tuple[str, ...], ...]:
+        """Columns of its unique indexes whose values are kept."""
+        known = self.tables.get(table.schema, table.name)
+        return known.kept if known is not None else ()
 
     def resolve(self, name: Name) -> tuple[str, str]:
         """Schema and name of a relation; of one that nobody knows, where it would be made."""

@@ -32,12 +32,18 @@ def create_index(names: Names, cursor: Cursor, unique: bool) -> Planned:
         return None
     if cursor.take("using"):
         cursor.part()
+    keeps = False
     if unique:
-        refusal = check_unique(table, UniqueDef("UNIQUE index", index_columns(cursor.group())))
+        columns = index_columns(cursor.group())
+        keeps = names.keeps(table, columns) and not table.reference
+        refusal = check_unique(table, UniqueDef("UNIQUE index", columns), keeps)
         if refusal is not None:
             return refusal
+        if keeps and outside and not set(table.key) <= set(columns):
+            return Refusal("CREATE UNIQUE INDEX CONCURRENTLY of an index whose values are kept",
+                           "leave CONCURRENTLY out")
     return DdlPlan("CREATE INDEX", (Step(names.places(table), names.text.encode()),), outside=outside,
-                   why="where the table lives")
+                   keeps=(table,) if keeps else (), why="where the table lives")
 
 
 def create_trigger(names: Names, cursor: Cursor) -> Planned:

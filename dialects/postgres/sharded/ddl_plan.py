@@ -20,7 +20,7 @@ from shardproxy.planner.plan import Refusal
 from shardproxy.topology.layout import Layout
 
 from .ddl_lists import drop_indexes, drop_tables, grant, lock, maintain, truncate
-from .ddl_names import Names
+from .ddl_names import Names, Uniques
 from .ddl_objects import create_function, create_index, create_policy, create_statistics, create_trigger, role
 from .ddl_tables import alter_table, create_table, refused_form
 
@@ -36,9 +36,9 @@ _ON_TABLE = frozenset(("trigger", "policy", "rule", "constraint"))
 
 
 def plan_ddl(text: str, layout: Layout, tables: Tables, search_path: Sequence[str] = ("public",),
-             default_key: str = "") -> Planned:
-    """Plan one statement. ``default_key``: of ``SET shardproxy.default_key``."""
-    names = Names(text, layout, tables, search_path)
+             default_key: str = "", unique: Uniques | None = None) -> Planned:
+    """Plan one statement. ``default_key``: of ``SET shardproxy.default_key``; ``unique``: of the configuration."""
+    names = Names(text, layout, tables, search_path, unique or {})
     try:
         tokens = scan(text)
         while len(tokens) > 1 and tokens[-2].kind == "op" and tokens[-2].text == ";":
@@ -192,7 +192,8 @@ def _alter_index(names: Names, cursor: Cursor) -> Planned:
         return None
     if cursor.word() == "attach":
         return Refusal("partitions of an index on a sharded table")
-    return DdlPlan("ALTER INDEX", (Step(names.places(table), names.text.encode()),), why="where the table lives")
+    return DdlPlan("ALTER INDEX", (Step(names.places(table), names.text.encode()),), tidies=bool(names.kept(table)),
+                   why="where the table lives")
 
 
 # -- DROP, COMMENT

@@ -15,11 +15,10 @@ from shardproxy.planner.nodes import Token
 from shardproxy.planner.plan import Refusal
 from shardproxy.topology.layout import TableLayout
 
-from .ddl_names import Names
+from .ddl_names import HINT, Names
 
 __all__ = ["alter_table", "create_table", "family", "refused_form"]
 
-HINT = re.compile(r"/\*\s*shardproxy:(.*?)\*/", re.DOTALL)
 FAMILIES = {
     **dict.fromkeys(("smallint", "int2", "integer", "int", "int4", "bigint", "int8", "serial", "serial4", "bigserial",
                      "serial8", "smallserial", "serial2"), "integer"),
@@ -68,9 +67,12 @@ def create_table(names: Names, cursor: Cursor, default_key: str = "") -> DdlPlan
     if refusal is not None:
         return refusal
     new = () if names.layout.table(*name) is not None else (table,)
+    keeps = [clause for one in elements for clause in (one, *one.also) if clause.kind in ("primary", "unique") and (
+        names.keeps(table, clause.columns))] + [one for one in elements if one.kind == "like" and (
+            like := names.sharded((None, one.to))) is not None and names.kept(like)]
     steps = (*names.sequences(table, cursor.tokens), Step(names.places(table), names.text.encode()))
     return DdlPlan("CREATE TABLE", steps, declare=new,
-                   closed=() if table.reference else (name,),
+                   closed=() if table.reference else (name,), keeps=(table,) if keeps and not table.reference else (),
                    why=f"{'reference' if table.reference else 'sharded'} table of keyspace {table.keyspace}")
 
 
@@ -173,7 +175,7 @@ def _check(names: Names, table: TableLayout | None, name: str, clause: Clause) -
     """Whether a constraint can be kept."""
     if clause.kind in ("primary", "unique", "exclude") and table is not None:
         kind = {"primary": "PRIMARY KEY", "unique": "UNIQUE", "exclude": "EXCLUDE"}[clause.kind]
-        return check_unique(table, UniqueDef(kind, clause.columns))
+        return check_unique(table, UniqueDef(kind, clause.columns), names.keeps(table, clause.columns))
     if clause.kind == "foreign" and clause.reference is not None:
         reference = clause.reference
         target = names.resolve(reference.target)
@@ -222,7 +224,8 @@ def alter_table(names: Names, cursor: Cursor) -> DdlPlan | Refusal | None:
             return Refusal(f'inheritance between "{name[1]}" and a sharded table')
         return _check_all(names, None, name[1], [clause for one in actions for clause in (one, *one.also)])
     for action in actions:
-        refusal = _check_action(table, action) or _check_all(names, table, name[1], [action, *action.also])
+        refusal = _check_kept(names, table, action) or _check_action(table, action) or _check_all(
+            names, table, name[1], [action, *action.also])
         if refusal is not None:
             return refusal
     return _altered(names, name, table, actions, cursor.tokens)
@@ -230,6 +233,17 @@ def alter_table(names: Names, cursor: Cursor) -> DdlPlan | Refusal | None:
 
 def _names_sharded(names: Names, tokens: Sequence[Token]) -> bool:
     return any(token.kind in ("word", "quoted") and names.sharded((None, token.text)) is not None for token in tokens)
+
+
+def _check_kept(names: Names, table: TableLayout, action: Clause) -> Refusal | None:
+    """What would make another index of one whose values are kept."""
+    if action.kind == "type" and any(set(action.columns) & set(columns) for columns in names.kept(table)):
+        return Refusal(f'changing the type of column "{action.columns[0]}", whose unique values are kept',
+                       "drop the unique constraint, change the type, and add the constraint again")
+    if action.kind == "trigger" and not action.to and names.kept(table):
+        return Refusal(f'ENABLE or DISABLE of all triggers of "{table.name}", some of which keep its unique values',
+                       "name the triggers")
+    return None
 
 
 def _check_action(table: TableLayout, action: Clause) -> Refusal | None:
@@ -265,10 +279,13 @@ def _altered(names: Names, name: tuple[str, str], table: TableLayout, actions: S
     renamed = TableLayout(schema, new, table.keyspace, key, table.reference)
     moved = (schema, new) != (table.schema, table.name)
     shell = not table.reference
+    keeps = any(clause.kind in ("primary", "unique") and names.keeps(table, clause.columns)
+                for one in actions for clause in (one, *one.also))
     # triggers of the shell fire never; ENABLE or DISABLE of all of them would concern the one that guards it
     on_shell = not any(action.kind == "trigger" and not action.to for action in actions)
     steps = (*names.sequences(table, tokens), Step(names.places(table, on_shell), text))
     return DdlPlan("ALTER TABLE", steps, opened=(name,) if shell and on_shell else (),
                    closed=((schema, new),) if shell and on_shell else (),
                    declare=(renamed,) if renamed != table else (),
-                   undeclare=(name,) if moved else (), why=f"everywhere in keyspace {table.keyspace}")
+                   undeclare=(name,) if moved else (), tidies=bool(names.kept(table)),
+                   keeps=(table,) if keeps and shell else (), why=f"everywhere in keyspace {table.keyspace}")

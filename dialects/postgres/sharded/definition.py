@@ -45,7 +45,8 @@ _INDEXES = """
     order by 1"""
 _TRIGGERS = """
     select pg_get_triggerdef(t.oid) as text, pg_get_functiondef(t.tgfoid) as function from pg_trigger t
-    where t.tgrelid = $1 and not t.tgisinternal and t.tgname <> $2 order by t.tgname"""
+    where t.tgrelid = $1 and not t.tgisinternal and t.tgname <> $2
+          and t.tgname !~ '^shardproxy_unique_' order by t.tgname"""
 _GRANTS = """
     select format('GRANT %s ON TABLE %s TO %s%s', a.privilege_type, $2::text, case a.grantee when 0 then 'PUBLIC' else
                   quote_ident(pg_get_userbyid(a.grantee)) end, case when a.is_grantable then ' WITH GRANT OPTION' else

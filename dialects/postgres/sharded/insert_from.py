@@ -45,7 +45,8 @@ async def run_insert_from(tx: Transaction, plan: InsertFrom, statement: Statemen
     types = key_oids(statement, plan.table) if key else ()
     await tx.begin_atomic()
     insert = _Insert(tx, plan, statement, out, fill(plan.tail, clocks))
-    async for batch in fetched(leg, plan.columns, f"{stage} ORDER BY ctid", statement, plan.keyspace, key, types):
+    source = f"{stage} ORDER BY ctid"
+    async for batch in fetched(leg, plan.columns, source, statement, plan.keyspace, plan.table, key, types):
         await (insert.split(batch) if key else insert.everywhere(batch))
     await insert.finish()
     names = [*(one.name for one in pulled), stage]

@@ -11,7 +11,7 @@ from typing import Any
 from shardproxy import limits
 from shardproxy.dialects.postgres import wire
 
-__all__ = ["Output", "taken"]
+__all__ = ["Later", "Output", "taken"]
 
 
 async def taken(link: Any) -> None:
@@ -64,3 +64,28 @@ class Output:
     def notice(self, payload: bytes) -> None:
         """NoticeResponse as it came."""
         self.link.write(wire.message(b"N", payload))
+
+
+class Later(Output):
+    """What ``out`` is told, but for the end of the statement: the client hears of that when all is done."""
+
+    def __init__(self, out: Output) -> None:
+        super().__init__(out.link, out.describe)
+        self._out = out
+
+    def description(self, payload: bytes) -> None:
+        self.columns = payload
+        self._out.description(payload)
+
+    def row(self, payload: bytes) -> None:
+        self._out.row(payload)
+
+    def rows(self, run: bytes, count: int = 0) -> None:
+        self._out.rows(run, count)
+
+    async def drain(self) -> None:
+        """As the client takes it."""
+        await self._out.drain()
+
+    def complete(self, tag: str) -> None:
+        self.tag = tag

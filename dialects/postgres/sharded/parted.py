@@ -22,7 +22,7 @@ from .gather import answer
 from .insert_from import begun_here
 from .legs import Leg
 from .merge_cy import lines
-from .output import Output
+from .output import Later, Output
 from .staging import Bounds, Staging
 from .statement import Statement
 from .writing import fill
@@ -65,18 +65,6 @@ class _Kept(Output):
             yield lines(run)
 
 
-class _Later(Output):
-    """The client's rows, whose end is not told yet."""
-
-    def __init__(self, out: Output) -> None:
-        super().__init__(out.link, out.describe)
-        self.out = out
-        self.description, self.row, self.rows, self.drain = out.description, out.row, out.rows, out.drain  # type: ignore[method-assign]
-
-    def complete(self, tag: str) -> None:
-        self.tag = tag
-
-
 async def run_parted(tx: Transaction, plan: Parted, statement: Statement, out: Output) -> None:
     """Carry it out."""
     leg = await begun_here(tx)
@@ -86,7 +74,7 @@ async def run_parted(tx: Transaction, plan: Parted, statement: Statement, out: O
     bounds = tx.database.entry.gather
     staging = Staging(tx, leg, statement, Bounds(bounds.max_rows, bounds.max_bytes))
     pulled = await staging.pull(plan.main.pulls) if plan.main is not None else []
-    later = _Later(out)
+    later = Later(out)
     made = []
     for step in plan.steps:
         await _carry_out(tx, leg, step, statement, later)

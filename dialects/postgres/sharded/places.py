@@ -104,6 +104,8 @@ class Places:
         sharding = self.sharding
         planned = sharding.plan(text, route, self.search_path())
         place = self.place(planned, text, bind)
+        if place and not route.flags & f.READ and place.partition("/")[0] in sharding.guarded:
+            return None                 # what it changes has to be kept
         if place and (planned.local or any(oid >= FIRST_USER_OID for oid in bind.types)):
             return None                 # OIDs have to be translated
         if place:

@@ -67,6 +67,8 @@ class Sharding:
     def __init__(self) -> None:
         self.layout: Layout = None  # type: ignore[assignment]  # set before the first session
         self.tables = Tables(())
+        self.guarded: frozenset[str] = frozenset()
+        """Keyspaces in which unique values are kept: what writes there is followed."""
         self.generation = self.made_of = 0      # of an overlay: the generation of what it lies over
         self.spread: OrderedDict[Any, None] = OrderedDict()
         """Queries that were found to belong to no one place: (message, settings)."""
@@ -84,6 +86,8 @@ class Sharding:
         """Plan by these from now on."""
         self.layout, self.tables = layout, tables
         self.generation = next(_generations)
+        self.guarded = frozenset(found.keyspace for table in tables if table.kept and (
+            found := layout.table(table.schema, table.name)) is not None)
         self._plans.clear()
         self.spread.clear()
         self.quick.clear()

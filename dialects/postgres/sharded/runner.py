@@ -41,10 +41,11 @@ from shardproxy.session.statements import Prepared
 from .altered import release
 from .described import describe
 from .errors import PgError, refused
+from .kept_unique import keep_changes
 from .legs import Bind
 from .lookup import resolve
 from .moving import refuse_moving
-from .output import Output
+from .output import Later, Output
 from .overlay import see
 from .planning import sharding_of
 from .statement import Statement
@@ -54,6 +55,7 @@ from .writing import Teller
 __all__ = ["EVERY_LEG", "StatementRunner"]
 
 EVERY_LEG = frozenset({"SET", "RESET", "SAVEPOINT", "RELEASE", "ROLLBACK"})
+FOLLOWED = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "EXECUTE", "DO", "CALL", "EXPLAIN"})
 PLANNED = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
 DDL_KINDS = frozenset("""CREATE ALTER DROP TRUNCATE COMMENT GRANT REVOKE VACUUM ANALYZE REINDEX LOCK REFRESH CLUSTER
     SECURITY REASSIGN IMPORT""".split())  # noqa: SIM905
@@ -221,7 +223,7 @@ class StatementRunner:
         self.tx.flags = route.flags
         self.tx.fanout.clear()
         self.tx.fanout_max = self._fanout(route, text)
-        await self._tried(self.dispatch(route, statement, out), route, statement, out)
+        await self._tried(self._followed(route, statement, out), route, statement, out)
 
     async def follow(self, route: Any, work: Any, places: Any, legs: Any, replies: Any) -> None:
         """Go on with a read of which ``replies`` are under way."""
@@ -250,6 +252,23 @@ class StatementRunner:
         """How many shards a statement may use; 0: all, as what is done to the schema, or looked at, has to."""
         shown = route.kind == "EXPLAIN" and b"analyze" not in text[:200].lower()
         return 0 if route.kind in DDL_KINDS or shown else int(self.session.database.entry.max_fanout)
+
+    async def _followed(self, route: Any, statement: Statement, out: Output) -> None:
+        """Carry out one statement; where unique values are kept, what it has changed of them is, too."""
+        sharding = self.session.places.sharding
+        ddl = route.kind in DDL_KINDS
+        if not sharding.guarded or route.flags & (f.READ | f.BEGIN | f.COMMIT | f.ROLLBACK) or not (
+                ddl or route.kind in FOLLOWED) or sharding.plain(route):
+            await self.dispatch(route, statement, out)
+            return
+        if not ddl:
+            await self.tx.begin_atomic()
+        later = Later(out)
+        await self.dispatch(route, statement, later)
+        if self.tx.in_block or self.tx.atomic:
+            await keep_changes(self.tx, sharding.guarded)
+        if later.tag is not None:
+            out.complete(later.tag)
 
     def _again(self, error: PgError, out: Output) -> bool:
         """Whether a read that replicas served can run once more, on the primaries: nothing of it was told yet."""

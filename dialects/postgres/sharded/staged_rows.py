@@ -66,19 +66,19 @@ async def create_stage(leg: Leg, table: Table) -> str:
 
 
 async def fetched(leg: Leg, columns: Sequence[str], source: str, statement: Statement, keyspace: str,
-                  key: Sequence[str], types: Sequence[int]) -> AsyncIterator[list[Row]]:
-    """``columns`` of ``source`` (what stands behind FROM) in batches. Places come from ``key``, else are ""."""
+                  table: tuple[str, str], key: Sequence[str], types: Sequence[int]) -> AsyncIterator[list[Row]]:
+    """``columns`` of ``source`` (what stands behind FROM) in batches, for ``table``. Places come from ``key``, else are
+    ""."""
     cursor = stage_name()
     listed = ", ".join(map(quote_ident, (*columns, *key)))
     formats = (0,) * len(columns) + (1,) * len(key)
     await leg.command(f"DECLARE {cursor} NO SCROLL CURSOR FOR SELECT {listed} FROM {source}")
-    table = statement.key_table(keyspace)
     while True:
         batch, rows = list[Row](), list[list[bytes | None]]()
         async for payload in leg.rows(f"FETCH {BATCH_ROWS} FROM {cursor}".encode(), formats=formats):
             rows.append(wire.parse_data_row(payload))
         width = len(columns)
-        if table is not None and key:
+        if key:
             await place_keys(leg, statement, keyspace, table, types, [
                 [None if cell is None else (cell, 1) for cell in cells[width:]] for cells in rows])
         for cells in rows:

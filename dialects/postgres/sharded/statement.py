@@ -147,11 +147,6 @@ class Statement:
             pass
         return found
 
-    def key_table(self, keyspace: str) -> tuple[str, str] | None:
-        """A split table of a keyspace with ``lookup``; None: it is another function."""
-        space = self.layout.keyspaces[keyspace]
-        return next(((one.schema, one.name) for one in space.tables if one.key and space.function == "lookup"), None)
-
     def all_known(self, wanted: ShardFilter) -> bool:
         """Whether every key of a filter has a place already: no row can have one that is new."""
         keyspace = self.layout.keyspaces[wanted.keyspace]

@@ -147,7 +147,8 @@ class _Back:
 
     async def _each(self, names: Sequence[str], source: str, casts: Sequence[Column], head: str, tail: str) -> None:
         """Run a statement on every shard for its rows of ``source``."""
-        batches = fetched(self.leg, names, source, self.statement, self.plan.keyspace, self.key, self.types)
+        batches = fetched(self.leg, names, source, self.statement, self.plan.keyspace, self.plan.table,
+                          self.key, self.types)
         async for batch in batches:
             texts: dict[str, list[bytes]] = {}
             for place, cells in batch:

@@ -70,7 +70,8 @@ def _proxy(node: Node, folder: Path, names: tuple[str, ...]) -> Proxy:
     shards = {name: {"primary": f"{node.host}:{node.port}/looked_{name}"} for name in names}
     main = {"shards": {"main": {"primary": f"{node.host}:{node.port}/looked"}}}
     space = {"function": "lookup", "slots": 16, "shards": shards, "lists": {"c": ["anna"]},
-             "tables": {"t": {"key": "k"}, "o": {"key": "k"}, "old": {"key": "k"}}}
+             "tables": {"t": {"key": "k"}, "o": {"key": "k"}, "old": {"key": "k"},
+                        "named": {"key": "k", "unique": ["email", ["a", "b"]]}}}
     return Proxy(folder, [], databases={"looked": {
         "server_user": "postgres", "default_keyspace": "main", "keyspaces": {"main": main, "by_key": space}}}).start()
 
@@ -176,6 +177,19 @@ def test_one_shard_notes_its_keys(sharded_node: Node, tmp_path: Path) -> None:
         proxy.stop()
     known = _there(sharded_node, "looked", "select convert_from(key, 'utf8') from shardproxy.lookup")
     assert {"only one", "also one"} <= set(known)
+
+
+def test_unique_as_the_configuration_says(looked: Proxy) -> None:
+    with _client(looked) as client:
+        client.execute("create table named (k text, email text, a int, b int, c int, unique (a, b))")
+        client.execute("alter table only named add constraint mails unique (email)")
+        client.execute("insert into named select 'k' || i, 'mail' || i, i, i from generate_series(1, 20) i")
+        for values in ("'other', 'mail7', 100, 100", "'other', 'new', 8, 8"):
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                client.execute(f"insert into named values ({values})")
+        client.execute("insert into named values ('other', 'new', 8, 9)")
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            client.execute("alter table named add unique (c)")
 
 
 def test_a_user_without_rights_learns_nothing(looked: Proxy, sharded_node: Node) -> None:
