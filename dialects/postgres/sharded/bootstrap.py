@@ -62,7 +62,8 @@ def _mark(connection: Any, coordinator: bool) -> str:
     text = PLACE_SQL + NOTED_SQL
     if coordinator:
         version = connection.get_server_version().major
-        text += COORDINATOR_SQL + SHELL_SQL + LAID_OUT_SQL + LOOKUP_SQL + FIGURES_SQL + KEPT_SQL + HIDE_SQL + str(version)
+        text += COORDINATOR_SQL + SHELL_SQL + LAID_OUT_SQL + LOOKUP_SQL + FIGURES_SQL + KEPT_SQL + HIDE_SQL
+        text += str(version)
     return f"shardproxy {'coordinator' if coordinator else 'shard'} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
