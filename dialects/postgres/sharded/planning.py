@@ -212,7 +212,7 @@ class Sharding:
         words = words_of(text)
         if route.kind not in OVERVIEWS or not asks(words, text):
             return self._plan(text, route, search_path)
-        sharded = self._names & _words(route.digest) or 'u&"' in text.lower()      # not what literals say
+        sharded = self._names & words_of(route.digest) or 'u&"' in text.lower()      # not what literals say
         plan = self._plan(text, route, search_path) if sharded else Single(COORDINATOR)
         found = overview(text)
         if found is None:
