@@ -204,9 +204,12 @@ def _change(app: typer.Typer, tool: str) -> None:
     def throttle(name: Name, config: ConfigFile,
                  rate: Annotated[str, typer.Option(help="Bytes a second for the copy: 20MB; 0: no limit.")] = "",
                  parallel: Annotated[int, typer.Option(help="Chunks at a time for each source; 0: as it is.")] = 0,
+                 lag: Annotated[str, typer.Option(help="Wait while a replica of a target is so far behind: 10MB; "
+                                                       "0: never.")] = "",
                  database: DatabaseName = "", as_json: AsJson = False) -> None:
         """Limit the copy while it runs."""
-        args = {"bytes_per_s": size(rate) if rate else None, "parallel": parallel or None}
+        args = {"bytes_per_s": size(rate) if rate else None, "parallel": parallel or None,
+                "lag_bytes": size(lag) if lag else None}
         _ask(tool, config, name, "throttle", args, database, as_json)
 
 

@@ -30,7 +30,7 @@ __all__ = ["ChangeStream", "Identified", "position_of"]
 READ_BYTES = 1 << 18
 BUFFER_BYTES = 1 << 20
 MESSAGE_MAX = (1 << 30) + (1 << 20)
-FEEDBACK_S = 1.0
+FEEDBACK_S, SILENCE_S = 1.0, 60.0
 EPOCH_US = 946_684_800_000_000
 _HEADER, _KEEPALIVE, _STATUS = struct.Struct("!QQq"), struct.Struct("!QqB"), struct.Struct("!BQQQqB")
 _COPY_DATA, _COPY_BOTH, _ERROR, _READY, _ROW = 0x64, 0x57, 0x45, 0x5A, 0x44
@@ -55,10 +55,15 @@ def position_of(text: str) -> int:
 
 
 class ChangeStream:
-    """See the module. ``written``: the end of WAL as the server told it last; ``seen``: all before was sent to us."""
+    """See the module. ``written``: the end of WAL as the server told it last; ``seen``: all before was sent to us.
+
+    ``silence_s``: a server that was asked and says nothing for so long is gone, or the network is.
+    """
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self.silence_s = SILENCE_S
+        self._heard = 0.0
         self.written = self.seen = self.confirmed = 0
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
@@ -204,6 +209,7 @@ class ChangeStream:
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:
             raise LinkError(f"{self.target}: connection lost: {error}") from error
         self.confirmed = self.seen = position
+        self._heard = time.monotonic()
         self._feedback = asyncio.create_task(self._report())
 
     async def read(self, timeout: float) -> list[Message]:
@@ -212,9 +218,12 @@ class ChangeStream:
             async with asyncio.timeout(timeout):
                 data = await self._reader.read(READ_BYTES)
         except TimeoutError:
+            if time.monotonic() - self._heard > self.silence_s:
+                raise LinkError(f"{self.target}: nothing was heard for {self.silence_s:g} s") from None
             return []
         except OSError as error:
             raise LinkError(f"{self.target}: connection lost: {error}") from error
+        self._heard = time.monotonic()
         if not data:
             raise LinkError(f"{self.target}: the server has closed the connection")
         try:
@@ -277,8 +286,8 @@ class ChangeStream:
 
     async def _report(self) -> None:
         while True:
-            await asyncio.sleep(FEEDBACK_S)
-            self._send(False)
+            await asyncio.sleep(min(FEEDBACK_S, self.silence_s / 4))
+            self._send(time.monotonic() - self._heard > self.silence_s / 2)
 
 
 def _unchecked() -> ssl.SSLContext:

@@ -24,6 +24,8 @@ __all__ = ["NEVER", "Chunk", "ChunkMap", "Snapshot", "load_chunks", "lsn_text", 
 NEVER = 1 << 64
 """No position is above it."""
 CHUNK_ROWS = 200_000
+SCANS = 16
+"""Chunks of a table at most, where each is read by a scan of the whole table: see ``MovedTable.collated``."""
 SAMPLES = 30
 """Of the rows of a chunk, on average, where its bounds are taken from a sample."""
 
@@ -141,15 +143,14 @@ def position_of(text: str) -> int:
     return int(high, 16) << 32 | int(low, 16)
 
 
-def range_sql(table: MovedTable, chunk: Chunk, alias: str = "") -> str:
+def range_sql(table: MovedTable, chunk: Chunk) -> str:
     """The rows of a chunk, as a condition."""
-    columns = ", ".join(f"{alias}{ident(name)}" for name in table.identity)
     parts = []
     for sign, bound in ((">=", chunk.low), ("<", chunk.high)):
         if bound is not None:
             values = ", ".join(f"{_literal(value)}::{kind}" for value, kind in
                                zip(bound, table.identity_types, strict=True))
-            parts.append(f"({columns}) {sign} ({values})")
+            parts.append(f"({table.order}) {sign} ({values})")
     return " and ".join(parts) or "true"
 
 
@@ -186,16 +187,16 @@ async def plan_chunks(source: Any, table: MovedTable, rows: int = CHUNK_ROWS) ->
     if not pages:
         return [Chunk(None, None)]
     estimate = await _estimate(source, table, int(pages))
-    count = estimate // rows
+    count = min(estimate // rows, SCANS) if table.collated else estimate // rows
     if count < 2:
         return [Chunk(None, None)]
     percent = min(100.0, max(100.0 * SAMPLES * count / estimate, 100.0 * 20 * count / int(pages)))
     columns = ", ".join(map(ident, table.identity))
     texts = ", ".join(f"format('%s', {ident(name)})" for name in table.identity)
     found = await source.fetch(
-        f"select array[{texts}] from (select {columns}, row_number() over (order by {columns}) as n, "
+        f"select array[{texts}] from (select {columns}, row_number() over (order by {table.order}) as n, "
         f"count(*) over () as total from {table.source_name} tablesample system ({percent:.6f})) s "
-        f"where n > 1 and (n * {count} / total) > ((n - 1) * {count} / total) and n < total order by {columns}")
+        f"where n > 1 and (n * {count} / total) > ((n - 1) * {count} / total) and n < total order by {table.order}")
     bounds = list(dict.fromkeys(tuple(row[0]) for row in found))
     return [Chunk(low, high) for low, high in zip([None, *bounds], [*bounds, None], strict=True)]
 

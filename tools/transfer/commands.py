@@ -38,8 +38,9 @@ WAITS = {"verify": 86400.0, "complete": 3600.0, "cancel": 3600.0}
 WAIT_S = 120.0
 
 
-async def planned(config: Config, tool: str, name: str, wanted: Ask, by: str = "", *, out: TextIO = sys.stdout) -> int:
+async def planned(config: Config, tool: str, name: str, wanted: Ask, by: str = "", *, out: TextIO | None = None) -> int:
     """``plan``: print it, and keep it for ``start``; nothing is made yet."""
+    out = out or sys.stdout
     entry = database_of(config, wanted.database)
     servers = Servers(entry)
     journal = journal_of(servers)
@@ -61,8 +62,9 @@ async def planned(config: Config, tool: str, name: str, wanted: Ask, by: str = "
 
 
 async def start(config: Config, tool: str, name: str, wanted: Ask, by: str = "", *, foreground: bool = False,
-                out: TextIO = sys.stdout) -> int:
+                out: TextIO | None = None) -> int:
     """``start``: check everything, write the record, and let a runner begin."""
+    out = out or sys.stdout
     entry = database_of(config, wanted.database)
     servers = Servers(entry)
     journal = journal_of(servers)
@@ -85,7 +87,7 @@ async def start(config: Config, tool: str, name: str, wanted: Ask, by: str = "",
             record = await _create(journal, record, move, wanted, started=True)
             await journal.log(name, "started", tool=tool)
         assert record is not None
-        found = Found(config, entry, servers, journal, record)
+        found = Found(config, entry, servers, journal, await journal.load(name) or record)
         ensure_runner(found)
         print(f"{name} is under way in state {record.state}; status: shardproxy {tool} status {name} --watch; "
               f"log: {log_path(config, name)}", file=out)
@@ -100,8 +102,9 @@ async def start(config: Config, tool: str, name: str, wanted: Ask, by: str = "",
 
 
 async def watch(config: Config, tool: str, name: str, *, as_json: bool = False, watching: bool = False,
-                database: str = "", out: TextIO = sys.stdout) -> int:
+                database: str = "", out: TextIO | None = None) -> int:
     """``status``."""
+    out = out or sys.stdout
     async with find(config, tool, name, database) as found:
         if not as_json:
             ensure_runner(found)
@@ -116,12 +119,13 @@ async def watch(config: Config, tool: str, name: str, *, as_json: bool = False, 
 
 
 async def ask(config: Config, tool: str, name: str, verb: str, args: Mapping[str, Any], *, database: str = "",
-              as_json: bool = False, out: TextIO = sys.stdout) -> int:
+              as_json: bool = False, out: TextIO | None = None) -> int:
     """Any verb that the runner carries out; its exit code."""
+    out = out or sys.stdout
     async with find(config, tool, name, database) as found:
         if found.record.state in FINAL:
-            code = DONE if found.record.state == reached(verb) else REFUSED
-            return _answer({"code": code, "text": f"{name} is {found.record.state}"}, as_json, out)
+            code, text = _ended(found.record, verb)
+            return _answer({"code": code, "text": text}, as_json, out)
         number = await found.journal.request(name, verb, args)
         answer = await _wait(found, number, WAITS.get(verb, WAIT_S))
         if answer is None:
@@ -132,8 +136,9 @@ async def ask(config: Config, tool: str, name: str, verb: str, args: Mapping[str
 
 
 async def logs(config: Config, tool: str, name: str, *, following: bool = False, as_json: bool = False,
-               database: str = "", out: TextIO = sys.stdout) -> int:
+               database: str = "", out: TextIO | None = None) -> int:
     """``logs``."""
+    out = out or sys.stdout
     async with find(config, tool, name, database) as found:
         last = 0
         while True:
@@ -150,8 +155,9 @@ async def logs(config: Config, tool: str, name: str, *, following: bool = False,
             await asyncio.sleep(0.5)
 
 
-async def listing(config: Config, tool: str, *, as_json: bool = False, out: TextIO = sys.stdout) -> int:
+async def listing(config: Config, tool: str, *, as_json: bool = False, out: TextIO | None = None) -> int:
     """``list``: the transfers of all databases."""
+    out = out or sys.stdout
     rows: list[dict[str, Any]] = []
     code = DONE
     for entry in config.databases.values():
@@ -176,8 +182,9 @@ async def listing(config: Config, tool: str, *, as_json: bool = False, out: Text
     return code
 
 
-async def gc(config: Config, *, dry_run: bool = False, out: TextIO = sys.stdout) -> int:
+async def gc(config: Config, *, dry_run: bool = False, out: TextIO | None = None) -> int:
     """``gc``: drop what transfers that have ended, or that nobody knows of, have left on the servers."""
+    out = out or sys.stdout
     code = DONE
     for entry in config.databases.values():
         if entry.sharded:
@@ -206,7 +213,8 @@ async def _move(config: Config, entry: Database, servers: Servers, tool: str, na
 
 async def _create(journal: Journal, record: Record | None, move: Move, wanted: Ask, *, started: bool = False) -> Record:
     """A record in state PLANNED, or a plan that was not started anew."""
-    body = {"move": move.to_json(), "ask": _ask_json(wanted), "started": started}
+    asked = _ask_json(wanted) if record is None or not _is_empty(wanted) else record.body["ask"]
+    body = {"move": move.to_json(), "ask": asked, "started": started}
     if record is not None and record.state not in FINAL:
         if record.body.get("started"):
             raise Conflict(f"{record.name} is under way")
@@ -228,8 +236,16 @@ async def _wait(found: Found, number: int, seconds: float) -> Mapping[str, Any] 
         request = await found.journal.answered(number)
         if request.answer is not None:
             return request.answer
+        if found.record.state in FINAL:         # it ended between the question and the look at it
+            await found.journal.answer(number, *_ended(found.record, request.verb))
+            continue
         await asyncio.sleep(POLL_S)
     return None
+
+
+def _ended(record: Record, verb: str) -> tuple[int, str]:
+    """The answer to a verb that comes after the end."""
+    return (DONE if record.state == reached(verb) else REFUSED), f"{record.name} is {record.state}"
 
 
 def _answer(answer: Mapping[str, Any], as_json: bool, out: TextIO) -> int:

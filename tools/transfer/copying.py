@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from shardproxy.dialects.changes import Changes
@@ -26,7 +27,7 @@ from .tables import Links, MovedTable, changes_of, label, origin_name, read_only
 __all__ = ["SNAPSHOT", "Copied", "Copier", "Throttle", "together"]
 
 QUEUE = 16
-SETTLE_S = 0.02
+SETTLE_S, HELD_S = 0.02, 0.1
 SNAPSHOT = "select pg_current_snapshot()::text as snapshot, pg_current_wal_insert_lsn()::text as lsn"
 _SKIPPED = "select skipped from shardproxy.transfer_positions where transfer = $1 and source = $2"
 _DONE = """
@@ -36,14 +37,17 @@ update shardproxy.transfer_chunks set lsn = $5::text::pg_lsn, snapshot = $6, don
 
 
 class Throttle:
-    """So many bytes a second, over all workers; 0: no limit. May be changed while it is used."""
+    """So many bytes a second, over all workers; 0: no limit. ``held``: nothing. May be changed while it is used."""
 
     def __init__(self, bytes_per_s: int = 0) -> None:
         self.bytes_per_s = bytes_per_s
+        self.held = False
         self._free_at = 0.0
 
     async def take(self, size: int) -> None:
         """Wait until so much may be sent."""
+        while self.held:
+            await asyncio.sleep(HELD_S)
         if self.bytes_per_s <= 0:
             return
         now = time.monotonic()
@@ -192,7 +196,7 @@ class _Chunk:
     async def copy(self) -> None:
         """From the snapshot to the commits at the targets."""
         while True:
-            async with self._source.transaction(isolation="repeatable_read", readonly=True):
+            async with _whole(self._source, isolation="repeatable_read", readonly=True):
                 row = await self._source.fetchrow(SNAPSHOT)
                 snapshot = Snapshot.parse(row["snapshot"])
                 if await self._sees_skipped(snapshot):
@@ -244,7 +248,7 @@ class _Chunk:
 
     async def _put(self, number: int, snapshot: Snapshot, lsn: int) -> None:
         connection, table = self._connections[self._places[number].name], self._table
-        async with connection.transaction():
+        async with _whole(connection):
             tag = await connection.copy_to_table(table.into[1], schema_name=table.into[0], columns=table.columns,
                                                  source=self._blocks(number))
             await connection.execute(_DONE, label(self._copier.move), self._copier.source.name, table.text,
@@ -253,6 +257,20 @@ class _Chunk:
     async def _blocks(self, number: int) -> AsyncIterator[bytes]:
         while (data := await self._queues[number].get()) is not None:
             yield data
+
+
+@asynccontextmanager
+async def _whole(connection: Any, **how: Any) -> AsyncIterator[None]:
+    """A transaction. A COPY that is given up is not waited for: a server that cannot send what nobody reads any more
+    hears of no cancellation. So the connection goes with it."""
+    transaction = connection.transaction(**how)
+    await transaction.start()
+    try:
+        yield
+        await transaction.commit()
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 async def together(*work: Coroutine[Any, Any, None]) -> None:

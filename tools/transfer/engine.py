@@ -7,9 +7,13 @@ have them when an object here is made, so DDL ends a run instead of shifting col
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+
+from shardproxy.dialects.replication import LinkError
 
 from .applying import Applier
 from .arming import arm, disarm
@@ -22,6 +26,7 @@ from .move import Move
 from .parts import Context, Copied, Data, Streams, Switch, Verified
 from .preparing import check_slots, drop_all, finish_tables, load, prepare, settled
 from .resyncing import resync
+from .servers import FAILURES
 from .tables import MovedTable
 from .verifying import verify
 
@@ -35,7 +40,11 @@ select coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint as rows, coalesce(sum(
   cross join lateral pg_partition_tree(r.oid) t join pg_class c on c.oid = t.relid and c.relkind = 'r'
 """
 POSITION = "select pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
-LOOK_S = 0.02
+BEHIND = """
+select coalesce(max(pg_current_wal_lsn() - r.replay_lsn), 0)::bigint from pg_stat_replication r
+  left join pg_replication_slots s on s.active_pid = r.pid where s.slot_type is distinct from 'logical'
+"""
+MIND_S = 1.0
 
 
 class AllStreams:
@@ -104,6 +113,9 @@ class Plane:
             self._tables[backwards] = await load(move, self._links, move.into)
         return self._tables[backwards]
 
+    def refresh(self) -> None:
+        self._tables.clear()
+
     async def prepare(self) -> None:
         await make_everywhere(self._context)
         await prepare(self._move, self._links, self._journal, self._move.into)
@@ -122,9 +134,10 @@ class Plane:
                             max(rows, sum(one.rows for one in seen.values())), size))
 
         rate.bytes_per_s = throttle.bytes_per_s
-        await _together(Copier(
-            self._move, source, self._links, tables[source.name], parallel=throttle.parallel, throttle=rate,
-            progress=partial(tell, source.name)).run() for source in self._move.streams())
+        async with self._minding(rate):
+            await _together(Copier(
+                self._move, source, self._links, tables[source.name], parallel=throttle.parallel, throttle=rate,
+                progress=partial(tell, source.name)).run() for source in self._move.streams())
         await settled(self._move, self._links)
 
     async def finish(self, streams: Streams) -> None:
@@ -168,7 +181,8 @@ class Plane:
         if not backwards:
             await make_everywhere(self._context)
         move = self._way(backwards)
-        found = await resync(move, self._links, self._journal, throttle=rate, progress=tell)
+        async with self._minding(rate):
+            found = await resync(move, self._links, self._journal, throttle=rate, progress=tell)
         await settled(move, self._links)
         return f"{sum(one.differing for one in found)} of {sum(one.chunks for one in found)} chunks were copied again"
 
@@ -181,6 +195,31 @@ class Plane:
 
     async def drop_sources(self, keep: bool) -> None:
         await drop_old(self._context, keep)
+
+    @asynccontextmanager
+    async def _minding(self, rate: Rate) -> AsyncIterator[None]:
+        """While rows are copied: wait for replicas of the targets that are too far behind."""
+        task = asyncio.create_task(self._mind(rate))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _mind(self, rate: Rate) -> None:
+        while True:
+            most = self._context.throttle.lag_bytes
+            rate.held = bool(most) and await self._behind() > most
+            await asyncio.sleep(MIND_S)
+
+    async def _behind(self) -> int:
+        """Bytes that the slowest replica of any target has not replayed; a server that cannot be asked has none."""
+        behind = 0
+        for place in self._move.targets:
+            with contextlib.suppress(LinkError, *FAILURES):
+                async with self._links.connected(place.name) as connection:
+                    behind = max(behind, await connection.fetchval(BEHIND))
+        return behind
 
     def _way(self, backwards: bool) -> Move:
         return self._move.reversed() if backwards else self._move

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 
 import asyncpg
 
+from shardproxy.dialects.replication import LinkError
 from shardproxy.errors import ShardproxyError
 
 from .move import Move
@@ -105,9 +106,9 @@ _SETTINGS = """
 set synchronous_commit = on; set search_path = pg_catalog; set statement_timeout = '30s'; set lock_timeout = '10s'
 """
 _MISSING = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
-_LOST = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError,
-         asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.ReadOnlySQLTransactionError,
-         asyncpg.InternalClientError)
+_LOST = (OSError, TimeoutError, LinkError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
+         asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError,
+         asyncpg.ReadOnlySQLTransactionError, asyncpg.InternalClientError)
 
 
 class JournalError(ShardproxyError):

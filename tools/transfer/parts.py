@@ -122,6 +122,9 @@ class Streams(Protocol):
 class Data(Protocol):
     """The data plane of one transfer."""
 
+    def refresh(self) -> None:
+        """Tables may have been changed: look at them anew."""
+
     async def prepare(self) -> None:
         """Publications, slots, target tables, progress tables."""
 

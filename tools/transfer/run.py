@@ -50,10 +50,13 @@ async def run(config: Config, database: str, name: str, log: Callable[..., None]
         context = Context(record.move, journal, servers, store_of(config, servers), throttle, log)
         deadline = time.monotonic() + LEASE_S + 2
         while True:
+            began = time.monotonic()
             try:
                 await Runner(context, record, parts).run()
                 return
             except Lost:
+                if time.monotonic() - began > LEASE_S:      # out of sight of the coordinator: perhaps nobody has it
+                    deadline = time.monotonic() + LEASE_S + 2
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.5)

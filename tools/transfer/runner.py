@@ -29,6 +29,7 @@ from shardproxy.errors import ShardproxyError
 from .catalog import difference, fingerprints
 from .journal import FINAL, Conflict, Journal, JournalError, Record, State
 from .parts import Blocker, Context, Copied, Data, Mismatch, Streams, Switch, Verified, failpoint, plain
+from .tables import TableChanged
 from .verbs import Verbs
 
 __all__ = ["LEASE_S", "Lost", "Runner"]
@@ -140,30 +141,37 @@ class Runner:
                 await self._resync(f"{error}")
             except Mismatch as error:
                 await self.fail(f"{error}", "look at the rows with `verify`, repair them, then `resume`")
+            except TableChanged as error:       # a stream saw it first; what has changed is told in the same way
+                if not await self._catalog_changed():
+                    await self.fail(f"{error}", self._remedy(error))
             except _LOST as error:
                 await self._again(error)
             except (ShardproxyError, asyncpg.PostgresError, KeyError, TypeError, ValueError, AttributeError,
                     AssertionError) as error:       # the last ones are bugs: status must say so
                 if not isinstance(error, ShardproxyError | asyncpg.PostgresError):
                     self.context.log("internal error", trace=traceback.format_exc())
-                await self.fail(f"{error or type(error).__name__}", f"{self._remedy(error)}, then `resume`; or "
-                                f"`{'complete' if self.record.state == 'SWITCHED' else 'cancel'}`")
+                await self.fail(f"{error or type(error).__name__}", self._remedy(error))
 
     async def _idle(self) -> bool:
-        """Paused or failed: wait a little for a verb. True: nothing came, this process is not needed."""
+        """Paused, failed or not started: wait a little for a verb. True: nothing came, this process is not needed."""
         await self.stop_streams()
-        for _ in range(10):
-            if await self.journal.requests(self.name):
-                return False
-            await asyncio.sleep(TICK_S)
         await self.flush(force=True)
+        for _ in range(10):
+            await asyncio.sleep(TICK_S)
+            started = self._started
+            await self.reload()
+            if self._started != started or await self.journal.requests(self.name):
+                return False
         return True
 
-    @staticmethod
-    def _remedy(error: BaseException) -> str:
+    def _remedy(self, error: BaseException) -> str:
+        """What to do; the way out of a transfer depends on where it is."""
+        first = "put that right"
         if isinstance(error, asyncpg.DiskFullError):
-            return "make room on the disk of the server that says so"
-        return "put that right"
+            first = "make room on the disk of the server that says so"
+        elif isinstance(error, _LOST):
+            first = "make the server reachable"
+        return f"{first}, then `resume`; or `{'complete' if self.record.state == 'SWITCHED' else 'cancel'}`"
 
     async def _again(self, error: BaseException) -> None:
         """A server cannot be reached: go on as soon as it can, as long as that may last."""
@@ -172,8 +180,7 @@ class Runner:
         text = f"{error}" or type(error).__name__
         self.context.log("lost", error=text, attempt=self._failures)
         if self._failures >= RETRIES:
-            await self.fail(text, "make the server reachable, then `resume`; or "
-                            f"`{'complete' if self.record.state == 'SWITCHED' else 'cancel'}`")
+            await self.fail(text, self._remedy(error))
             return
         self.note(waiting=text)
         await self.flush()

@@ -7,6 +7,7 @@ taken, so a source that failed over in the middle is followed, and a fenced old 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,7 @@ from .move import COORDINATOR, Place
 __all__ = ["FAILURES", "Primary", "Servers"]
 
 CONNECT_S = 5.0
+DEAD_S = 30
 FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """Whatever asyncpg raises when a connection or a statement fails."""
 
@@ -124,8 +126,21 @@ class Servers:
 
 
 async def connect(target: Target, name: str) -> Any:
-    """An asyncpg connection. Raises one of ``FAILURES``."""
-    return await asyncpg.connect(
+    """An asyncpg connection. Raises one of ``FAILURES``, also later, when its peer has not answered for ``DEAD_S``."""
+    connection = await asyncpg.connect(
         host=target.unix or target.host, port=target.port, user=target.user, database=target.dbnames[0],
         password=target.password or "", ssl=target.ssl if target.unix is None else False, timeout=CONNECT_S,
         statement_cache_size=0, server_settings={"application_name": name})
+    watch(connection._transport.get_extra_info("socket"))
+    return connection
+
+
+def watch(sock: socket.socket) -> None:
+    """A network that is cut is no reason to wait for ever: statements of a transfer have no time limit."""
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4),
+                        ("TCP_USER_TIMEOUT", DEAD_S * 1000)):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -50,7 +50,8 @@ _COLUMNS = """
 select a.attname as name, format_type(a.atttypid, a.atttypmod) as type, a.atttypid as oid,
        coalesce((select k.collname in ('C', 'POSIX') or k.collprovider = 'd' and d.datcollate in ('C', 'POSIX')
                    from pg_collation k, pg_database d where k.oid = a.attcollation
-                    and d.datname = current_database()), true) as plain
+                    and d.datname = current_database()), true) as plain,
+       current_setting('server_encoding') in ('UTF8', 'SQL_ASCII') as bytewise
   from pg_attribute a where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
  order by a.attnum
 """
@@ -93,7 +94,7 @@ class Links(Protocol):
 @dataclass(frozen=True)
 class MovedTable:
     """``columns``: those that are written (none that is generated), with ``types`` and ``oids``. ``into``: its name at
-    the targets. ``children``: its partitions. ``ordered``: identities compare here as in the database."""
+    the targets. ``children``: its partitions. ``ordered``: identities compare here as in the database (``order``)."""
 
     table: Table
     into: Table
@@ -106,6 +107,8 @@ class MovedTable:
     replica_identity: str
     ordered: bool
     children: tuple[Table, ...] = ()
+    collated: frozenset[str] = frozenset()
+    """Columns of the identity that compare here as in the database only under collation C, which no index has."""
 
     @property
     def text(self) -> str:
@@ -126,6 +129,11 @@ class MovedTable:
     def column_list(self) -> str:
         """In SQL."""
         return ", ".join(map(ident, self.columns))
+
+    @cached_property
+    def order(self) -> str:
+        """The identity, so that it compares as here, in SQL."""
+        return ", ".join(ident(name) + (' collate "C"' if name in self.collated else "") for name in self.identity)
 
     @cached_property
     def identity_at(self) -> tuple[int, ...]:
@@ -247,7 +255,8 @@ async def _table(connection: Any, move: Move, table: Table, into: str) -> MovedT
     return MovedTable(
         table, moved, tuple(column["name"] for column in columns),
         tuple(column["type"] for column in columns), tuple(column["oid"] for column in columns), identity, key,
-        row["kind"], row["identity"], ordered, tuple((leaf["nspname"], leaf["relname"]) for leaf in leaves))
+        row["kind"], row["identity"], ordered, tuple((leaf["nspname"], leaf["relname"]) for leaf in leaves),
+        frozenset(name for name in identity if by_name[name]["oid"] in _TEXTS and not by_name[name]["plain"]))
 
 
 async def _identity(connection: Any, oid: int, kind: str, relkind: str) -> tuple[str, ...]:
@@ -257,4 +266,4 @@ async def _identity(connection: Any, oid: int, kind: str, relkind: str) -> tuple
 
 
 def _ordered(column: Any) -> bool:
-    return column["oid"] in COMPARABLE or (column["oid"] in _TEXTS and column["plain"])
+    return column["oid"] in COMPARABLE or (column["oid"] in _TEXTS and (column["plain"] or column["bytewise"]))

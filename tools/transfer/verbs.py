@@ -84,8 +84,10 @@ class Verbs:
             if await self._refused(request):
                 continue
             if request.verb == "throttle":
+                workers = runner.context.throttle.parallel
                 code, text, more = await self._throttle(request.args)
                 await runner.journal.answer(request.id, code, text, **more)
+                stop = stop or runner.context.throttle.parallel != workers      # a copy begins with so many
             else:
                 stop = True
         return stop
@@ -125,6 +127,7 @@ class Verbs:
 
     async def _resume(self, args: Mapping[str, Any]) -> tuple[int, str, dict[str, Any]]:
         runner = self._runner
+        runner.data.refresh()
         if args.get("accept"):
             runner.note(fingerprint=await runner.fingerprints())
         verified = runner.record.body.get("verified") or {}
@@ -144,7 +147,9 @@ class Verbs:
         self._runner.note(throttle=values)
         await self._runner.flush(force=True)
         rate = f"{values['bytes_per_s']} bytes/s" if values["bytes_per_s"] else "as fast as it goes"
-        return DONE, f"copies {rate}, {values['parallel']} chunks at a time", {}
+        lag = f", while no replica of a target is more than {values['lag_bytes']} bytes behind" * bool(
+            values["lag_bytes"])
+        return DONE, f"copies {rate}, {values['parallel']} chunks at a time{lag}", {}
 
     async def _verify(self, args: Mapping[str, Any]) -> tuple[int, str, dict[str, Any]]:
         found = await self._runner.watched(self._runner.verify())

@@ -12,7 +12,7 @@ import pytest
 
 from .city import City, Load
 
-COPYING = ("before_planned", "publication_noted", "slot_noted", "slot_made", "table_noted", "after_planned",
+COPYING = ("before_planned", "table_noted", "publication_noted", "slot_noted", "slot_made", "after_planned",
            "before_copying", "chunk_copied", "after_copying", "before_catching_up", "finish_index",
            "finish_foreign_key", "after_catching_up", "before_replicating", "before_verifying", "after_verifying",
            "before_ready")

@@ -208,3 +208,47 @@ async def test_a_way_back_does_not_go_round(places: Places) -> None:
     assert changed == 0
     await places.execute("shop/s0", "update items set id = -id")
     await drop_all(back, places, places)
+
+
+async def test_text_keys_under_a_collation_of_a_language(places: Places) -> None:
+    """Chunks are cut by the bytes of keys, whatever order the database has them in; each change finds its chunk."""
+    await places.execute("", """create table items (id text collate "en-x-icu" primary key, owner int);
+        insert into items select case when i % 3 = 0 then 'a' when i % 3 = 1 then 'B' else 'é' end || i, i
+          from generate_series(1, 3000) i; analyze items""")
+    move = split(places, "owner")
+    tables = await prepare(move, places, places, move.into)
+    assert tables[""][0].ordered and tables[""][0].collated == {"id"}
+    copier = Copier(move, move.sources[0], places, tables[""], chunk_rows=300, progress=lambda copied: copier.stop())
+    while not await copier.run():
+        await places.execute("", """update items set owner = owner + 1 where owner % 7 = 0;
+            update items set id = 'C' || id where owner % 50 = 1; delete from items where owner % 50 = 2;
+            insert into items select 'Ä' || n, n from (select (random() * 1e9)::int as n
+                                                       from generate_series(1, 20)) s on conflict do nothing""")
+        await follow(places, move, tables)
+    assert 5 < copier.copied.tables["public.items"][1] <= 16
+    await follow(places, move, tables)
+    assert await same(places)
+
+
+@pytest.mark.timeout(240)
+async def test_a_transaction_that_is_applied_in_pieces(places: Places) -> None:
+    """Nobody sees a part of it at a target, also when the tool ends in its middle."""
+    await places.execute("", "create table items (id int primary key, owner int, n int)")
+    move = split(places, "owner")
+    tables = await begin(places, move)
+    await places.execute("", """begin; insert into items select i, i % 100, 0 from generate_series(1, 60000) i;
+        update items set n = id where id <= 50000; update items set owner = owner + 1 where id % 7 = 0;
+        delete from items where id % 11 = 0; commit; insert into items values (70000, 1, 1)""")
+    applier = Applier(move, move.sources[0], places, tables[""], on_failure=unexpected)
+    running = asyncio.create_task(applier.run())
+    while applier.applied < 50_000:             # at least one piece is there, and not committed
+        await asyncio.sleep(0.01)
+    assert applier.transactions == 0
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    for shard in ("s0", "s1"):
+        assert await places.value(f"shop/{shard}", "select count(*) from items") == 0
+    await asyncio.wait_for(Applier(move, move.sources[0], places, tables[""], on_failure=unexpected).run(
+        await places.written("")), 180)
+    assert await same(places)
+    assert await places.value("", "select count(*) from items") == 54547

@@ -195,3 +195,20 @@ async def test_a_slot_that_gave_up_its_wal(pairs: Pairs) -> None:
     await pairs.do("reshard", "resume", "out")
     await compared(pairs, 1, "READY")
     assert (await pairs.status("reshard", "out"))["verified"]["mismatches"] == 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+async def test_a_copy_waits_for_replicas_of_its_targets(pairs: Pairs) -> None:
+    """Not a slot that was lost, but servers of the same kind."""
+    await pairs.do("reshard", "plan", "out", *START)
+    await pairs.do("reshard", "throttle", "out", "--lag", "20kB", "--rate", "60kB")
+    replica = pairs.shards.replicas[0]
+    await replica.pause_replay()
+    await pairs.do("reshard", "start", "out", *START)
+    await pairs.until("reshard", "out", "COPYING")
+    await asyncio.sleep(8)                      # at that rate alone it would be done
+    status = await pairs.status("reshard", "out")
+    assert status["state"] == "COPYING" and status["rows_copied"] < 2500, status
+    await replica.resume_replay()
+    await pairs.until("reshard", "out", "READY")

@@ -14,6 +14,7 @@ from shardproxy.dialects.postgres.change_stream import ChangeStream
 from shardproxy.dialects.replication import LinkError, Target
 from shardproxy.tools.cluster import Cluster, Node
 from shardproxy.tools.postgres_binaries import Binaries
+from tests.fixtures.faults import Faults
 
 from .places import Places
 
@@ -107,3 +108,25 @@ async def test_a_connection_that_is_cut(places: Places, stream: ChangeStream) ->
     with pytest.raises(LinkError):
         for _ in range(10):
             await stream.read(1)
+
+
+async def test_a_network_that_swallows_everything(places: Places) -> None:
+    await places.execute("", "create table t (id int primary key, v text); create publication p for table t")
+    async with Faults(places.port) as faults:
+        found = (await places.primary("")).target
+        made = await ChangeStream.open(Target(faults.host, faults.port, None, found.dbnames, found.user))
+        try:
+            made.silence_s = 1.0
+            await made.create_slot(places.prefix)
+            await made.start(places.prefix, ["p"], 0)
+            deadline = asyncio.get_running_loop().time() + 2
+            while asyncio.get_running_loop().time() < deadline:     # nothing happens, and yet it is heard
+                await made.read(0.05)
+            faults.black_hole = True
+            with pytest.raises(LinkError, match="nothing was heard"):
+                async with asyncio.timeout(20):
+                    while True:
+                        await made.read(0.05)
+        finally:
+            made.close()
+            faults.black_hole = False
