@@ -122,5 +122,11 @@ create or replace function shardproxy.pg_prepared_xacts() returns setof pg_catal
         jsonb_populate_recordset(null::pg_catalog.pg_prepared_xacts, told.j -> 'rows') p $$;
 """
 
-FIGURES_SQL = _SIZES_SQL + _CATALOGS_SQL + _STATISTICS_SQL + _ACTIVITY_SQL
+_FUNCTIONS = (
+    "figure(oid, int)", "pg_relation_size(regclass)", "pg_relation_size(regclass, text)", "pg_table_size(regclass)",
+    "pg_indexes_size(regclass)", "pg_total_relation_size(regclass)", "pg_database_size(name)", "pg_database_size(oid)",
+    *(f"{name}()" for name in ("pg_class", "pg_inherits", "pg_stat_activity", "pg_prepared_xacts", *STATISTICS)))
+_GRANT_SQL = f"grant execute on function {', '.join(f'shardproxy.{one}' for one in _FUNCTIONS)} to public;"
+
+FIGURES_SQL = _SIZES_SQL + _CATALOGS_SQL + _STATISTICS_SQL + _ACTIVITY_SQL + _GRANT_SQL
 """Idempotent; for the coordinator. What it makes depends on the server's version."""

@@ -83,3 +83,11 @@ create table counted as select relname, reltuples from pg_class where relname in
 insert into counted select relname, reltuples from pg_class where relname = 'items' returning reltuples;
 select * from counted order by 1;
 select pg_table_size('orders') > 0, count(*) from orders;
+
+-- what dashboards and monitors ask
+SELECT n.nspname, c.relname, s.seq_scan IS NOT NULL, pg_catalog.pg_table_size(c.oid) > 0 FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON (n.oid = c.relnamespace) LEFT JOIN pg_catalog.pg_stat_user_tables s ON (s.relid = c.oid) LEFT JOIN pg_catalog.pg_statio_user_tables sio USING (relid) LEFT JOIN LATERAL (SELECT sum(n_live_tup) n_live_tup FROM pg_stat_all_tables WHERE relid = c.reltoastrelid) AS toast ON true WHERE c.relkind IN ('r', 'v', 'm', 'p') AND c.relpersistence <> 't' AND n.nspname = 'public' and c.relname ~ '^[co]' ORDER BY 2;
+SELECT count(*) > 0, count(sa.query_start) > 0 FROM pg_catalog.pg_stat_activity sa WHERE (SELECT datname FROM pg_catalog.pg_database WHERE oid = sa.datid) = current_database();
+WITH all_tables AS (SELECT * FROM (SELECT 'all'::text AS table_name, sum(coalesce(heap_blks_read, 0) + coalesce(idx_blks_read, 0)) AS from_disk, sum(coalesce(heap_blks_hit, 0)) AS from_cache FROM pg_statio_all_tables) a) SELECT table_name, from_cache > 0 FROM all_tables;
+SELECT table_name, row_estimate, total_bytes > 0 FROM (SELECT c.oid, nspname AS table_schema, relname AS table_name, c.reltuples AS row_estimate, pg_total_relation_size(c.oid) AS total_bytes FROM pg_class c LEFT JOIN pg_namespace n ON n.oid = c.relnamespace WHERE relkind = 'r') a WHERE table_schema = 'public' AND table_name IN ('orders', 'customers') ORDER BY 1;
+SELECT relname, indexrelname, idx_scan >= 0, pg_relation_size(s.indexrelid) > 0 FROM pg_catalog.pg_stat_user_indexes s JOIN pg_catalog.pg_index i ON s.indexrelid = i.indexrelid WHERE relname = 'orders' AND 0 <> ALL (i.indkey) ORDER BY indexrelname;
+SELECT relname, indexrelname FROM pg_statio_user_indexes WHERE schemaname = 'public' AND relname IN ('customers', 'logs') ORDER BY 1, 2;
