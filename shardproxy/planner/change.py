@@ -36,6 +36,7 @@ from .plan import (
 )
 from .pushdown import conditions_of
 from .readings import analysed, expressions, kinds, near, query_at, sources_and_condition
+from .rows import check_rows
 from .safety import check_spread
 from .scopes import Relation
 from .target import Scope
@@ -76,6 +77,9 @@ def plan(scope: Scope, lexemes: list[Lexeme], start: int) -> Plan:
     if current is not None:
         return Refusal("WHERE CURRENT OF on a sharded table", "Name the row by its primary key.")
     try:
+        if table is not None and table.kind == "v" and any(one.name in table.definition for one in
+                                                            scope.layout.tables()):
+            return Refusal(f'view "{table.name}" in a statement that writes', "Name the table that it reads.")
         _conditions(change)
         found = _analysis(change)
         target = next(one for one in found.relations if one.source is change.source)
@@ -263,6 +267,8 @@ def _with_select(scope: Scope, end: int) -> Scope:
 
 
 def _sharded(change: Change, found: Analysis, target: Relation, table: Table, layout: TableLayout) -> Plan:
+    if _sets_given(change, table):
+        return Single(COORDINATOR, "a column that takes DEFAULT only")
     moves = _moves(change, target, table, layout)
     used = kinds(found)
     stays = _stays(change, found, target, layout)
@@ -283,6 +289,16 @@ def _sharded(change: Change, found: Analysis, target: Relation, table: Table, la
     if whole is None or (isinstance(spread, Push) and spread.filter == whole):
         return spread
     return Write(whole, spread)
+
+
+def _sets_given(change: Change, table: Table) -> bool:
+    """Whether a column that is always generated gets a value: an error, which a copy of the rows would not have."""
+    for names, (first, last) in change.sets:
+        for column in map(table.column, names):
+            if column is not None and (column.generated or column.identity == "a") and not (
+                    last - first == 1 and word(change.lexemes, first) == "default"):
+                return True
+    return False
 
 
 def _moves(change: Change, target: Relation, table: Table, layout: TableLayout) -> bool:
@@ -379,6 +395,7 @@ def _write_back(change: Change, found: Analysis, target: Relation, table: Table,
     if any(column.generated for column in table.columns) and change.returning[0] < change.returning[1]:
         return Refusal(f'RETURNING of table "{table.name}", which has generated columns, from several shards',
                        "Read the rows afterwards.")
+    check_rows(found)
     pulls: list[Pull] = [_target_pull(change, found, target, table, keyless)]
     edits: list[Edit] = [(change.source.start, change.source.name_end, tuple(
         table_edit(found, target, 0)[0][2]))]

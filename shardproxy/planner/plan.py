@@ -187,12 +187,13 @@ class Select:
 @dataclass(frozen=True, slots=True)
 class Push:
     """A write whose every row is changed where it lives: ``text`` on each shard of ``filter``; counts are summed, rows
-    of RETURNING concatenated. ``text`` None: as it came; its holes are clocks."""
+    of RETURNING concatenated. ``text`` None: as it came; its holes are clocks. ``own``: no shard can run what came."""
 
     filter: ShardFilter
     text: Parts | None = None
     kind: str = "UPDATE"
     why: str = ""
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

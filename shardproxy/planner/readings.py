@@ -6,7 +6,9 @@ place of all else.
 
 from __future__ import annotations
 
-from .analysis import Analysis, Apart, Unplannable, analyse
+from shardproxy.catalog.tables import Table
+
+from .analysis import Analysis, Apart, analyse
 from .colocated import rows_home
 from .keys import candidates
 from .lexemes import Unreadable
@@ -15,9 +17,17 @@ from .safety import function_kind
 from .scopes import Relation
 from .target import Scope
 
-__all__ = ["analysed", "expressions", "kinds", "near", "query_at", "sources_and_condition"]
+__all__ = ["ViewRead", "analysed", "expressions", "kinds", "near", "query_at", "sources_and_condition"]
 
 _SELECT = "SELECT "
+
+
+class ViewRead(Exception):
+    """A view over sharded or reference tables is read, which only the coordinator has: its query has to stand there."""
+
+    def __init__(self, source: Source, view: Table) -> None:
+        super().__init__(view.name)
+        self.source, self.view = source, view
 
 
 def query_at(scope: Scope, start: int, end: int, before: int = 0) -> Query:
@@ -59,8 +69,7 @@ def analysed(scope: Scope, query: Query) -> Analysis:
         if relation.table is not None and relation.table.kind == "v" and relation.layout is None:
             names = {word for one in scope.layout.tables() for word in (one.name,)}
             if any(name in relation.table.definition for name in names):
-                raise Unplannable(f'view "{relation.table.name}" in a statement that writes',
-                                  "Name the tables that it reads.")
+                raise ViewRead(relation.source, relation.table)
     return found
 
 

@@ -16,7 +16,7 @@ from .gather import command_edit
 from .knowledge import Knowledge
 from .nodes import Expr, Query, Select, SetOp, Source, Values, walk
 
-__all__ = ["expand", "tables_in", "unqualified"]
+__all__ = ["ROUNDS_MAX", "expand", "put_in", "tables_in", "unqualified"]
 
 ROUNDS_MAX = 12
 
@@ -67,6 +67,12 @@ def _reads_shards(view: Table, layout: Layout, tables: Tables, knowledge: Knowle
         if table is not None and table.kind == "v" and _reads_shards(table, layout, tables, knowledge, depth + 1):
             return True
     return False
+
+
+def put_in(text: str, source: Source, view: Table, layout: Layout, tables: Tables, knowledge: Knowledge) -> str:
+    """A text with the query of one view in the place of its name."""
+    _reads_shards(view, layout, tables, knowledge, 0)           # raises, if that takes rights that the client lacks
+    return "".join(str(piece) for piece in edited(text, _edits(source, view, knowledge)))
 
 
 def _edits(source: Source, view: Table, knowledge: Knowledge) -> list[Edit]:

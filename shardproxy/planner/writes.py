@@ -7,19 +7,23 @@ reference table's: everywhere), or it is a ``Refusal``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from shardproxy.catalog.tables import Tables
 from shardproxy.topology.layout import Layout
 
 from . import change, copy_statement, insert_from
+from .analysis import Unplannable
 from .expressions import Judge
 from .insert import parse_insert, plan_values
 from .knowledge import Knowledge
 from .lexemes import Lexeme, Unreadable, close_of, is_op, lex, word
 from .parted import plan_parted
-from .plan import COORDINATOR, Parted, Plan, Refusal, Single
+from .plan import COORDINATOR, Parted, Plan, Push, Reference, Refusal, Single, Write
+from .readings import ViewRead
 from .target import Scope
+from .views import ROUNDS_MAX, put_in
 
 __all__ = ["plan_write"]
 
@@ -27,7 +31,31 @@ __all__ = ["plan_write"]
 def plan_write(text: str, tree: Any, layout: Layout, tables: Tables, search_path: Sequence[str],
                knowledge: Knowledge) -> Plan:
     """The plan of one INSERT, UPDATE, DELETE, MERGE or COPY. ``tree``: not needed."""
-    scope = Scope(text, layout, tables, tuple(search_path), knowledge, Judge(knowledge, tables))
+    came = text
+    for _ in range(ROUNDS_MAX):
+        try:
+            found = _plan(Scope(text, layout, tables, tuple(search_path), knowledge, Judge(knowledge, tables)))
+            return found if text == came else _of_text(found, text)
+        except ViewRead as met:
+            try:
+                text = put_in(text, met.source, met.view, layout, tables, knowledge)
+            except Unplannable as problem:
+                return Refusal(problem.construct, problem.hint)
+    return Refusal("views nested too deep, in a statement that writes")
+
+
+def _of_text(plan: Plan, text: str) -> Plan:
+    """A plan that was made of another text than the one that came: none of it runs as that came."""
+    if isinstance(plan, Write):
+        plan = plan.spread
+    whole = (text.encode("utf-8", "surrogateescape"),)
+    if isinstance(plan, Push):
+        return replace(plan, text=plan.text or whole, own=True)
+    return replace(plan, text=plan.text or whole) if isinstance(plan, Reference) else plan
+
+
+def _plan(scope: Scope) -> Plan:
+    text = scope.text
     try:
         lexemes = lex(text)
         start = _behind_with(lexemes)

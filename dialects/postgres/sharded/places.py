@@ -117,7 +117,7 @@ class Places:
         plan = planned.plan
         if isinstance(plan, Single):
             return plan.place
-        if isinstance(plan, Select) and plan.text is not None:
+        if (isinstance(plan, Select) and plan.text is not None) or (isinstance(plan, Push) and plan.own):
             return None                 # another text runs there
         return self.place_of(plan, self.statement(text, bind)) if isinstance(plan, KEYED) else None
 

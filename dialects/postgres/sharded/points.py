@@ -56,7 +56,7 @@ def learn(known: Point | None, digest: bytes, text: bytes, plan: Any, layout: An
 
 def _value_of(plan: Any) -> tuple[ShardFilter, Value] | None:
     """The one value that a plan's shard depends on."""
-    if isinstance(plan, Select) and plan.text is not None:
+    if (isinstance(plan, Select) and plan.text is not None) or (isinstance(plan, Push) and plan.own):
         return None                     # there it is another text that runs
     whole = plan.filter if isinstance(plan, Push) else plan.whole if isinstance(plan, Select | Write) else None
     if whole is None or whole.keys is None or len(whole.keys) != 1 or len(whole.keys[0]) != 1:

@@ -17,11 +17,12 @@ __all__ = ["run_push"]
 
 
 async def run_push(tx: Transaction, plan: Push, statement: Statement, out: Output) -> None:
-    """Carry it out. With one shard the text runs as it came."""
+    """Carry it out. With one shard the text runs as it came, unless the plan has its own."""
     places = statement.shards(plan.filter)
     if not places:                                  # no row can match: any shard says so in the right words
         places = list(statement.layout.keyspaces[plan.filter.keyspace].places()[:1])
-    if plan.text is None or (len(places) == 1 and not statement.one_clock):
+    if plan.text is None or (
+            len(places) == 1 and not statement.one_clock and not plan.own):
         text, same = statement.text, True
     else:
         text, same = fill(plan.text, await clocks_of(tx, places[0], [plan.text])), False

@@ -42,3 +42,17 @@ select * from defs order by 1, 2;
 -- the same by MERGE
 merge into loose l using (values (1)) x(a) on l.k = 900 when not matched then insert values (900.4, 'z');
 merge into loose l using (values (1)) x(a) on l.k = 901 when not matched then insert values (901.6, 'z');
+
+-- columns that are always generated
+-- finally: drop table if exists gid
+create table gid /* shardproxy: key=a keyspace=customer */ (a int generated always as identity, b text, c int generated always as (5) stored, primary key (a));
+insert into gid (b) values ('x'), ('y');
+update gid set a = 101 where a = 1;
+update gid set a = 101;
+update gid set c = 101 where a in (select id from customers);
+update gid set b = 'zz' where a in (select id from customers);
+select * from gid order by 1;
+
+-- whole rows in writes on a copy
+update customers c set note = length(row_to_json(c)::text) where score in (select k from loose);
+select id, note from customers order by id;
