@@ -32,6 +32,7 @@ async def run_insert_from(tx: Transaction, plan: InsertFrom, statement: Statemen
     table, layout = table_of(statement, plan.table), statement.layout.table(*plan.table)
     bounds = tx.database.entry.gather
     staging = Staging(tx, leg, statement, Bounds(bounds.max_rows, bounds.max_bytes))
+    staging.check_text([column.type_name for column in table.columns])      # rows go on as text
     pulled = await staging.pull(plan.pulls)
     stage = await create_stage(leg, table)
     holes = {number: one.name.encode() for number, one in enumerate(pulled)} | {len(plan.pulls): stage.encode()}

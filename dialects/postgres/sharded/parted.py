@@ -17,6 +17,7 @@ from shardproxy.dialects.postgres.wire import quote_ident
 from shardproxy.planner.plan import Parted, Step
 from shardproxy.router import flags as f
 
+from .columns import read_columns
 from .errors import PgError
 from .gather import answer
 from .insert_from import begun_here
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["run_parted"]
 
 KEPT_MAX = 64 * 1024 * 1024
+LOSSY = {700: "real", 701: "double precision", 1021: "real[]", 1022: "double precision[]",
+         1184: "timestamp with time zone", 1185: "timestamp with time zone[]"}
+"""Names of types whose text may say less than the value."""
 
 
 class _Kept(Output):
@@ -77,7 +81,7 @@ async def run_parted(tx: Transaction, plan: Parted, statement: Statement, out: O
     later = Later(out)
     made = []
     for step in plan.steps:
-        await _carry_out(tx, leg, step, statement, later)
+        await _carry_out(tx, leg, step, statement, later, staging)
         made += [step.stage] if step.stage else []
     if plan.main is not None:
         holes = {number: one.name.encode() for number, one in enumerate(pulled)}
@@ -88,7 +92,8 @@ async def run_parted(tx: Transaction, plan: Parted, statement: Statement, out: O
     out.complete(later.tag or "")
 
 
-async def _carry_out(tx: Transaction, leg: Leg, step: Step, statement: Statement, later: Output) -> None:
+async def _carry_out(tx: Transaction, leg: Leg, step: Step, statement: Statement, later: Output,
+                     staging: Staging) -> None:
     """One part; its rows go to its temporary table, or to the client."""
     runner = tx.session.runner.statements
     route = tx.link.last_route
@@ -102,5 +107,7 @@ async def _carry_out(tx: Transaction, leg: Leg, step: Step, statement: Statement
         await leg.rows(head + step.shape + b" WITH NO DATA", statement.bind).done()
     kept = _Kept(later.link)
     await runner.carry_out(step.plan, route, replace(part, formats=()), kept)
+    if step.stage and kept.columns is not None:
+        staging.check_text([LOSSY.get(column.type, "") for column in read_columns(kept.columns)])
     if step.stage and kept.runs:
         await leg.copy_in(f"COPY pg_temp.{step.stage} FROM STDIN", kept.lines())

@@ -244,12 +244,20 @@ class Staging:
             await self.leg.command(f"ANALYZE {name}")
 
     def check_digits(self, pulls: Sequence[Pull]) -> None:
-        """Refuse what would be lost: floating point as text is exact only with all digits."""
+        """Refuse what would be lost as text."""
+        self.check_text([kind for pull in pulls for kind in self.types_of(pull)])
+
+    def check_text(self, kinds: Sequence[str]) -> None:
+        """The same, for types by name: floating point is exact only with all digits, and names of time zones, as other
+        styles than ISO have them, mean several zones."""
         digits = self.tx.link.settings.values.get("extra_float_digits", "1").strip()
-        if re.fullmatch(r"0|-\d+", digits) and any(
-                kind.startswith(("real", "double precision")) for pull in pulls for kind in self.types_of(pull)):
+        if re.fullmatch(r"0|-\d+", digits) and any(kind.startswith(("real", "double precision")) for kind in kinds):
             raise refused("floating point values over several shards with extra_float_digits below 1",
                           "Reset extra_float_digits.")
+        if not self.tx.link.parameters.values.get("DateStyle", "ISO").startswith("ISO") and any(
+                kind.startswith("timestamp") and "with time zone" in kind for kind in kinds):
+            raise refused("timestamps with time zone over several shards with a DateStyle other than ISO",
+                          "Use DateStyle ISO.")
 
     def _binary(self, pull: Pull) -> bool:
         """Whether every column may go in binary format."""

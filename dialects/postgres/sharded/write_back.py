@@ -49,6 +49,7 @@ async def run_write_back(tx: Transaction, plan: WriteBack, statement: Statement,
     await tx.begin_atomic()
     bounds = tx.database.entry.gather
     staging = Staging(tx, leg, statement, Bounds(bounds.max_rows, bounds.max_bytes))
+    staging.check_text([column.type_name for column in table.columns])      # rows go back as text
     pulled = await staging.pull(plan.pulls)
     names = [one.name for one in pulled]
     staged = names[plan.target]

@@ -76,3 +76,36 @@ def test_in_a_block(deployed: Deployment) -> None:
                                "select k + 40, c from a")
             found.append((rows, state(client)))
     assert found[0] == found[1]
+
+
+def test_explained(deployed: Deployment) -> None:
+    with deployed.systems[3].client() as client:
+        for text, wanted in (
+                ("with gone as (delete from t returning *) insert into s (k, w) select id + 5000, v from gone",
+                 ("A part of WITH at a time", "DELETE on each shard", "its rows are kept as", "Insert rows that")),
+                ("with up as (update t set v = 'x' returning k) select up.k, s.w from up join s using (k)",
+                 ("A part of WITH at a time", "Pull 0: public.s", "UPDATE on each shard"))):
+            shown = "\n".join(row[0] for row in client.execute(f"explain {text}"))
+            assert all(one in shown for one in wanted), shown
+
+
+def test_values_that_their_text_does_not_hold(deployed: Deployment) -> None:
+    with deployed.systems[3].client() as client:
+        client.execute("create table parts_f /* shardproxy: key=k keyspace=customer */ (k int primary key, f float8)")
+        client.execute("insert into parts_f values (1, 0.1), (2, 1 / 3.0::float8)")
+        client.execute("insert into t (id, k) values (1, 1), (2, 2) on conflict (k, id) do nothing")
+        client.execute("set extra_float_digits = 0")
+        for text in ("insert into parts_f select k + 10, f from parts_f order by k limit 5",
+                     "update parts_f set k = k + 10", "with a as (delete from parts_f returning f) select * from a"):
+            with pytest.raises(psycopg.errors.FeatureNotSupported):
+                client.execute(text)
+        client.execute("reset extra_float_digits")
+        client.execute("set datestyle = 'German'")
+        for text in ("insert into t (id, k, at) select 99, k, at from t limit 3",
+                     "with a as (delete from t returning at) select * from a"):
+            with pytest.raises(psycopg.errors.FeatureNotSupported):
+                client.execute(text)
+        client.execute("reset datestyle")
+        client.execute("update parts_f set k = k + 10")
+        assert client.execute("select count(*) from parts_f where f = 1 / 3.0::float8").fetchone() == (1,)
+        client.execute("drop table parts_f")
