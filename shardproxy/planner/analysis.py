@@ -6,7 +6,6 @@ Invariant: every table that the query reads is in ``Analysis.relations``, every 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +17,7 @@ from .contexts import Context, Term
 from .knowledge import Knowledge
 from .nodes import Cte, Expr, Query, Select, SetOp, Source, Values, conjuncts, walk
 from .scopes import Block, CteName, Relation, Scope, Sub
+from .table_names import table_names
 
 __all__ = ["Analysis", "Apart", "Unplannable", "analyse", "layout_of"]
 
@@ -115,7 +115,7 @@ class _Builder:
         for number, cte in enumerate(query.ctes):
             if query.recursive and cte.query is not None:
                 later = {one.name for one in query.ctes[number + 1:]}
-                if later.intersection(_table_names(cte.query)):
+                if later.intersection(table_names(cte.query)):
                     raise Unplannable("WITH RECURSIVE that reads a query defined after it")
             self._cte(cte, query, scope)
         _count_uses(query, scope)
@@ -135,7 +135,7 @@ class _Builder:
                 raise Unplannable("a WITH query that writes", "Run it as a statement of its own.")
             scope.ctes[cte.name] = None         # what it returns is not known
             return
-        recursive = query.recursive and cte.name in set(_table_names(cte.query))
+        recursive = query.recursive and cte.name in set(table_names(cte.query))
         around = Scope(scope.parent, ctes=dict(scope.ctes))
         scope.ctes[cte.name] = CteName(cte.name, cte.columns, cte.query, around, recursive)
         if recursive:
@@ -235,7 +235,7 @@ class _Builder:
 
     def _source(self, source: Source, block: Block, scope: Scope, context: Context, nullable: bool = False) -> None:
         if source.kind == "join":
-            self._join(source, block, scope, context, nullable)
+            self._named_join(source, block, scope, context, nullable)
             return
         relation = Relation(len(self.found.relations), source.kind, source, context, source.alias or "",
                             nullable=nullable)
@@ -303,6 +303,22 @@ class _Builder:
                 relation.inner[name] = term
                 relation.context.equal.append((relation.term(name), term, owner))
 
+    def _named_join(self, source: Source, block: Block, scope: Scope, context: Context, nullable: bool) -> None:
+        """A join, whose alias (if it has one) is all that is known of it outside."""
+        if source.alias is None:
+            self._join(source, block, scope, context, nullable)
+            return
+        before = len(self.found.relations)
+        self._join(source, block, Scope(scope), context, nullable)
+        self.found.starred.update(range(before, len(self.found.relations)))
+        self._unclear(source, scope, context, source.alias)
+
+    def _unclear(self, source: Source, scope: Scope, context: Context, alias: str) -> None:
+        """A name for columns of a join."""
+        relation = Relation(len(self.found.relations), "join", source, context, alias)
+        self.found.relations.append(relation)
+        scope.relations.append(relation)
+
     def _join(self, source: Source, block: Block, scope: Scope, context: Context, nullable: bool) -> None:
         assert source.left is not None and source.right is not None
         left = right = inner = context
@@ -329,7 +345,8 @@ class _Builder:
         if names is None:
             self.found.natural = True
             if any(one.columns is None for one in (*left, *right)):
-                raise Unplannable("a NATURAL JOIN of what has unknown columns", "Name the columns with USING.")
+                scope.merged.update(dict.fromkeys(column for one in (*left, *right) for column in one.columns or ()))
+                return              # any of them may be of both sides
             columns = {column for one in right for column in one.columns or ()}
             names = tuple(column for one in left for column in one.columns or () if column in columns)
         self.found.using.update(names)
@@ -340,6 +357,8 @@ class _Builder:
                     self.found.family(b)):
                 context.equal.append((a, b, None))
             scope.merged[name] = {"left": a, "inner": a, "right": b}.get(source.join)
+        if source.using_alias:
+            self._unclear(source, scope, context, source.using_alias)
 
     # -- expressions
 
@@ -429,54 +448,7 @@ def _is_plain(query: Query, knowledge: Knowledge) -> bool:
 
 
 def _count_uses(query: Query, scope: Scope) -> None:
-    for name in _table_names(query):
+    for name in table_names(query):
         cte = scope.ctes.get(name)
         if cte is not None:
             cte.uses += 1
-
-
-def _table_names(query: Query) -> Iterator[str]:
-    """Names without schema of all tables in FROM, in subqueries and CTEs too."""
-    for cte in query.ctes:
-        if cte.query is not None:
-            yield from _table_names(cte.query)
-    yield from _body_names(query.body)
-    for expr in (*(sort.expr for sort in query.order), *(one for one in (query.limit, query.offset) if one)):
-        yield from _expression_names(expr)
-
-
-def _body_names(body: Select | SetOp | Values | Query | None) -> Iterator[str]:
-    if isinstance(body, Query):
-        yield from _table_names(body)
-    elif isinstance(body, SetOp):
-        yield from _table_names(body.left)
-        yield from _table_names(body.right)
-    elif isinstance(body, Values):
-        for row in body.rows:
-            for expr in row:
-                yield from _expression_names(expr)
-    elif isinstance(body, Select):
-        for source in body.sources:
-            yield from _source_names(source)
-        for one in (*(item.expr for item in body.items), body.where, *body.group, body.having, *body.distinct_on,
-                    *body.windows.values()):
-            if one is not None:
-                yield from _expression_names(one)
-
-
-def _source_names(source: Source) -> Iterator[str]:
-    if source.kind == "table" and len(source.names) == 1:
-        yield source.names[0]
-    if source.query is not None:
-        yield from _table_names(source.query)
-    for side in (source.left, source.right):
-        if side is not None:
-            yield from _source_names(side)
-    for expr in (*source.calls, *([source.condition] if source.condition is not None else ())):
-        yield from _expression_names(expr)
-
-
-def _expression_names(expr: Expr) -> Iterator[str]:
-    for part in walk(expr):
-        if part.query is not None:
-            yield from _table_names(part.query)

@@ -79,7 +79,8 @@ class Source:
     """An element of FROM. ``kind``: table, query, function, join. ``start``..``end`` cover it with its alias.
 
     A table: ``names`` (with qualifiers) stand at ``name_start``..``name_end``. A join: ``join`` is inner, left, right,
-    full or cross; ``condition`` its ON, ``using`` its columns (None: no USING), ``natural``.
+    full or cross; ``condition`` its ON, ``using`` its columns (None: no USING), ``natural``. ``alias``: names of its
+    sides mean nothing outside; ``using_alias``: of the columns of USING.
     ``command``: where the word TABLE stands, if that is all of the query but the name.
     """
 
@@ -102,6 +103,7 @@ class Source:
     condition: Expr | None = None
     using: tuple[str, ...] | None = None
     natural: bool = False
+    using_alias: str = ""
     command: tuple[int, int] | None = None
 
 

@@ -345,7 +345,7 @@ class QueryParser(ExpressionParser):
                 self.need("using")
                 found.using = self._names()
                 if self.word("as"):
-                    raise Unreadable("JOIN USING ... AS")
+                    found.using_alias = self.name()
         found.end = self.last_end
         return found
 
@@ -379,9 +379,8 @@ class QueryParser(ExpressionParser):
                 found = self._source()
                 self.need(")")
                 found.start, found.end = start, self.last_end
-                if self._has_alias():
-                    raise Unreadable("alias of a join")
-                return found
+                if not self._has_alias():
+                    return found
             return self._alias(found)
         if self.word("lateral"):
             found = self._single()
