@@ -293,12 +293,13 @@ def _sharded(change: Change, found: Analysis, target: Relation, table: Table, la
 
 def _sets_given(change: Change, table: Table) -> bool:
     """Whether a column that is always generated gets a value: an error, which a copy of the rows would not have."""
-    for names, (first, last) in change.sets:
-        for column in map(table.column, names):
-            if column is not None and (column.generated or column.identity == "a") and not (
-                    last - first == 1 and word(change.lexemes, first) == "default"):
-                return True
-    return False
+    given = [(name, value) for names, value in change.sets for name in names]
+    if not any(word(change.lexemes, i) == "overriding" for i in range(len(change.lexemes))):
+        for names, values in change.inserts:
+            given += zip(names if names is not None else table.names, values, strict=False)
+    return any(column is not None and (column.generated or column.identity == "a") and not (
+        last - first == 1 and word(change.lexemes, first) == "default")
+        for column, (first, last) in ((table.column(name), value) for name, value in given))
 
 
 def _moves(change: Change, target: Relation, table: Table, layout: TableLayout) -> bool:
@@ -395,6 +396,8 @@ def _write_back(change: Change, found: Analysis, target: Relation, table: Table,
     if any(column.generated for column in table.columns) and change.returning[0] < change.returning[1]:
         return Refusal(f'RETURNING of table "{table.name}", which has generated columns, from several shards',
                        "Read the rows afterwards.")
+    if change.inserts and any(word(change.lexemes, i) == "overriding" for i in range(len(change.lexemes))):
+        return Refusal("OVERRIDING in a MERGE over several shards", "Insert the rows by INSERT.")
     check_rows(found)
     pulls: list[Pull] = [_target_pull(change, found, target, table, keyless)]
     edits: list[Edit] = [(change.source.start, change.source.name_end, tuple(

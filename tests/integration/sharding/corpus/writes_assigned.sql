@@ -56,3 +56,10 @@ select * from gid order by 1;
 -- whole rows in writes on a copy
 update customers c set note = length(row_to_json(c)::text) where score in (select k from loose);
 select id, note from customers order by id;
+
+-- columns that are always generated, in MERGE
+-- finally: drop table if exists gid
+create table gid /* shardproxy: key=a keyspace=customer */ (a int generated always as identity, b text, primary key (a));
+merge into gid t using (select 10 as x, 'm' as y) s on t.a = s.x when not matched then insert (a, b) values (s.x, s.y);
+merge into gid t using (select 10 as x, 'm' as y) s on t.a = s.x when not matched then insert (b) values (s.y);
+select b, count(*) from gid group by b;
