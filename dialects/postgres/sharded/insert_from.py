@@ -44,11 +44,14 @@ async def run_insert_from(tx: Transaction, plan: InsertFrom, statement: Statemen
         await leg.rows(fill(plan.stage, holes), statement.bind).done()
     key = layout.key if layout is not None else ()
     types = key_oids(statement, plan.table) if key else ()
+    whole = "" if layout is None or key or layout.reference else statement_places(statement, plan.keyspace)[1]
     await tx.begin_atomic()
     insert = _Insert(tx, plan, statement, out, fill(plan.tail, clocks))
     source = f"{stage} ORDER BY ctid"
     async for batch in fetched(leg, plan.columns, source, statement, plan.keyspace, plan.table, key, types):
-        await (insert.split(batch) if key else insert.everywhere(batch))
+        if whole:
+            batch = [(whole, cells) for _, cells in batch]
+        await (insert.split(batch) if key or whole else insert.everywhere(batch))
     await insert.finish()
     names = [*(one.name for one in pulled), stage]
     await leg.command("DROP TABLE " + ", ".join(names))

@@ -64,6 +64,7 @@ async def test_more_shards_and_fewer(city: City) -> None:
         assert await s0.fetchval("select count(*) from customers") == 0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_tables_to_another_server_and_back(city: City) -> None:
     load = Load(city, clients=2, pause=0.02)
