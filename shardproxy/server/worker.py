@@ -14,33 +14,31 @@ import contextlib
 import ipaddress
 import json
 import os
-import secrets as random
 import signal
 import socket
 import sys
-import time
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from shardproxy import dialects
 from shardproxy.config.model import ADMIN_DATABASE, Config
-from shardproxy.errors import ClientError, ControlClosed, ControlError, ServerError
+from shardproxy.errors import ClientError, ServerError
 from shardproxy.hosts import HostRules
 from shardproxy.log import get_logger
 from shardproxy.log import setup as setup_log
 from shardproxy.pool.pool_cy import Pool
 from shardproxy.relay.loop import PumpLoop
 from shardproxy.server import worker_figures
-from shardproxy.server.accept import Acceptor, Peer
+from shardproxy.server.accept import Acceptor
 from shardproxy.server.control import Endpoint
 from shardproxy.server.database import DatabaseRuntime
-from shardproxy.server.figures import WORKERS_MAX, connection_id
+from shardproxy.server.reception import DIALECT, Reception
 from shardproxy.server.secrets import Secrets
 from shardproxy.server.shards import sync_shards
 from shardproxy.server.sweeper import sweep_forever
 from shardproxy.server.worker_api import WorkerApi, handlers
 from shardproxy.server.worker_asks import Asks
-from shardproxy.server.worker_operations import Operations
+from shardproxy.server.worker_permits import PermitOperations
 from shardproxy.session.statements import Registry
 from shardproxy.topology.board_cy import Board
 from shardproxy.topology.layout import Layout
@@ -51,14 +49,10 @@ __all__ = ["Worker", "main"]
 
 _log = get_logger(__name__)
 EXIT_CONTROL_LOST = 3
-DIALECT = "postgres"
-"""Of all listeners in this version."""
 WILDCARD_DATABASES_MAX = 500
-TURNED_AWAY_MAX, TURN_AWAY_S = 200, 5.0
-"""How many clients at once are told why they cannot come in, and how long each has to listen."""
 
 
-class Worker(Operations, Asks):
+class Worker(Reception, PermitOperations, Asks):
     """See the module. Implements ``WorkerApi``."""
 
     def __init__(
@@ -94,25 +88,6 @@ class Worker(Operations, Asks):
         self._permits: dict[Any, asyncio.Event] = {}
         self._admissions = {}
 
-    # -- small services ----------------------------------------------------------------------------------------
-
-    def task(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run in the background; a failure is logged."""
-        task = self.loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return task
-
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("a background task failed", exc_info=task.exception())
-
-    def next_id(self) -> int:
-        """An id for a connection, unique over the workers."""
-        self._numbers += 1
-        return connection_id(self.index, self._numbers)
-
     def _bug(self, channel: Any, error: BaseException) -> None:
         _log.error(
             "a connection was closed because of an internal error",
@@ -120,154 +95,9 @@ class Worker(Operations, Asks):
             exc_info=error,
         )
 
-    # -- clients ------------------------------------------------------------------------------------------------
+    # -- databases ---------------------------------------------------------------------------------------------
 
-    def from_balancer(self, address: str) -> bool:
-        """Whether a peer has to send a PROXY header."""
-        if not self._balancers:
-            return False
-        peer = ipaddress.ip_address(address.partition("%")[0])
-        mapped = getattr(peer, "ipv4_mapped", None)
-        return any((mapped or peer) in network for network in self._balancers)
-
-    def header_refused(self, peer: Peer, error: Exception) -> None:
-        """A load balancer sent no proper PROXY header."""
-        _log.warning("connection refused: PROXY header", addr=peer.address, error=str(error) or "too late")
-
-    def accept_failed(self, acceptor: Acceptor, error: OSError) -> None:
-        """Out of descriptors or memory: pause accepting for a moment instead of spinning."""
-        _log.error("cannot accept a connection", address=acceptor.address, error=str(error))
-        self.loop.remove_reader(acceptor.sock.fileno())
-        self.loop.call_later(0.2, self._accept_again, acceptor)
-
-    def _accept_again(self, acceptor: Acceptor) -> None:
-        if acceptor in self.acceptors:
-            acceptor.start()
-
-    def tcp_options(self, sock: socket.socket) -> None:
-        """The configured options of clients' sockets."""
-        _tcp_options(sock, self.config.listen)
-
-    def arrived(self, sock: socket.socket, peer: Peer) -> None:
-        """A connection was accepted."""
-        dialect = dialects.serving(DIALECT)
-        link = dialect.new_client(self.pump, sock)
-        if self.client_tls.current.context is not None:
-            link.look_first()
-        link.id = self.next_id()
-        link.registry = self.registry
-        self.links[link.id] = link
-        arrival = dialect.arrival(link, peer.address, peer.port, peer.local_address, peer.local_port)
-        link.arrival = arrival
-        if self.draining:
-            self._turn_away(dialect, arrival, ClientError("57P03", "the proxy is shutting down"))
-        elif len(self.links) > max(1, self.config.pool.max_client_conn // self.config.listen.workers):
-            self._turn_away(
-                dialect, arrival, ClientError("53300", "no more connections allowed (max_client_conn)")
-            )
-        else:
-            self.task(self._log_in(dialect, arrival))
-
-    def _turn_away(self, dialect: Any, arrival: Any, error: ClientError) -> None:
-        """Say why. The client's first packet is read before, or closing would destroy the answer on its way."""
-        self._gone(arrival.link)
-        if self._turning_away < TURNED_AWAY_MAX:
-            self._turning_away += 1
-            self.task(self._refuse(dialect, arrival, error))
-        else:
-            arrival.link.close()
-
-    async def _refuse(self, dialect: Any, arrival: Any, error: ClientError) -> None:
-        try:
-            async with asyncio.timeout(TURN_AWAY_S):
-                await dialect.log_in(arrival, self, error)
-        except TimeoutError:
-            arrival.link.close()
-        finally:
-            self._turning_away -= 1
-
-    async def _log_in(self, dialect: Any, arrival: Any) -> None:
-        try:
-            await dialect.log_in(arrival, self)
-        finally:
-            if arrival.link.session is None and arrival.link.cancel_key is None:
-                self._gone(arrival.link)
-
-    def _gone(self, link: Any) -> None:
-        self.links.pop(link.id, None)
-        if link.cancel_key is not None:
-            self.keys.pop(link.cancel_key, None)
-
-    def login_failed(self, arrival: Any, error: Exception) -> None:
-        """For the log."""
-        _log.info(
-            "login failed", connection=arrival.link.id, addr=arrival.address or "unix", error=str(error)
-        )
-
-    def console_left(self, link: Any) -> None:
-        """A client of the admin console is gone."""
-        self._gone(link)
-
-    def client_left(self, session: Any) -> None:
-        """A client that had logged in is gone."""
-        self._gone(session.link)
-        counters = session.database.counters
-        counters.bytes_received += session.link.bytes_in
-        counters.bytes_sent += session.link.bytes_out
-        if self.config.log.disconnections:
-            _log.info(
-                "client left", connection=session.link.id, user=session.user, database=session.database.name
-            )
-
-    async def secret_of(self, user: str, database: str) -> Any:
-        """What the user proves himself with; None if there is none."""
-        return await self._secrets.of(user, database)
-
-    async def open_session(self, arrival: Any, startup: Any, credential: Any) -> Any:
-        """The session of an authenticated client. Raises ClientError."""
-        database = await self._database(startup.database)
-        own = self.config.user(startup.user)
-        self._admit(database, startup.user, own)
-        server_user = (own.server_user if own else None) or startup.user
-        database.credentials[server_user] = self._secrets.towards_server(own, credential)
-        session = database.dialect.new_session(
-            arrival.link, database, startup.user, server_user, self.registry
-        )
-        session.link.session_mode = self.config.pool_for(database.entry, startup.user).mode == "session"
-        session.link.set_counters(database.counters)
-        database.sessions.add(session)
-        if self.config.log.connections:
-            _log.info(
-                "client logged in",
-                connection=arrival.link.id,
-                user=startup.user,
-                database=startup.database,
-                addr=arrival.address or "unix",
-                tls=arrival.link.tls is not None,
-            )
-        return session
-
-    def _admit(self, database: DatabaseRuntime, user: str, own: Any) -> None:
-        allowed = database.entry.users
-        if (allowed is not None and user not in allowed) or (
-            own and own.databases is not None and database.name not in own.databases
-        ):
-            raise ClientError("42501", f'user "{user}" may not connect to database "{database.name}"')
-        if database.name in self._disabled:
-            raise ClientError("57P03", f'database "{database.name}" is disabled')
-        limit = self.config.pool_for(database.entry, user)
-        share = self.config.listen.workers
-        sessions = database.sessions
-        if limit.max_db_client_connections and len(sessions) >= max(
-            1, limit.max_db_client_connections // share
-        ):
-            raise ClientError("53300", "no more connections allowed (max_db_client_connections)")
-        if limit.max_user_client_connections:
-            count = sum(s.user == user for d in self.databases.values() for s in d.sessions)
-            if count >= max(1, limit.max_user_client_connections // share):
-                raise ClientError("53300", "no more connections allowed (max_user_client_connections)")
-
-    async def _database(self, name: str) -> DatabaseRuntime:
+    async def database(self, name: str) -> DatabaseRuntime:
         found = self.databases.get(name)
         if found is not None and found.parent is None:
             return found
@@ -334,93 +164,6 @@ class Worker(Operations, Asks):
             if pool.failing_since:
                 raise ServerError("57P03", f"server {pool.key[1]} is not reachable") from None
             raise ServerError("53300", "no server connection became free in time") from None
-
-    # -- cancel -------------------------------------------------------------------------------------------------
-
-    def new_cancel_key(self, link: Any, version: int) -> tuple[int, bytes]:
-        """Process id and secret for a client. The low bits of the id say which worker it is."""
-        while True:
-            pid = (random.randbits(31) // WORKERS_MAX) * WORKERS_MAX + self.index
-            secret = random.token_bytes(32 if version & 0xFFFF >= 2 else 4)
-            if pid and (pid, secret) not in self.keys:
-                break
-        self.keys[(pid, secret)] = link
-        link.cancel_key = (pid, secret)
-        return pid, secret
-
-    async def cancel_request(self, pid: int, secret: bytes) -> None:
-        """A cancel request came in here: it may belong to another worker."""
-        if not await self.cancel(pid, secret.hex()) and pid % WORKERS_MAX != self.index:
-            with contextlib.suppress(ControlError):
-                await self.control.call("cancel", pid=pid, secret_hex=secret.hex())
-
-    async def cancel(self, pid: int, secret_hex: str) -> bool:
-        link = self.keys.get((pid, bytes.fromhex(secret_hex)))
-        if link is None or link.session is None:
-            return False
-        server = link.server
-        if link.session.cancel_running():
-            return True
-        if server is not None:
-            if server.awaiting > 0 or server.open_cycle:
-                await link.session.database._cancel(server)
-        elif link.busy:
-            database = link.session.database
-            database.held.discard(link.session)
-            for pool in database.pools.values():
-                pool.leave(link)
-            link.session.fail("57014", "canceling statement due to user request")
-        return True
-
-    # -- permits ------------------------------------------------------------------------------------------------
-
-    async def permit(self, pool: Pool) -> Any:
-        """A permit for one more server connection of a pool; False if nobody waits for it any more."""
-        key = list(pool.key)
-        while pool.waiters or not pool.links:
-            waited_ns = time.monotonic_ns() - min(
-                (getattr(w, "requested_ns", 0) or time.monotonic_ns() for w in pool.waiters), default=0
-            )
-            reserve_after = self.config.pool.reserve_timeout
-            priority = int(bool(pool.waiters) and reserve_after > 0 and waited_ns > reserve_after * 1e9)
-            event = self._permits.setdefault(tuple(key), asyncio.Event())
-            event.clear()
-            try:    # without a limit: an answer that comes late is a permit all the same, and nobody else asks again
-                if await self.control.call("acquire", timeout=None, pool=key, priority=priority):
-                    return True
-            except ControlClosed:
-                return False
-            except ControlError as error:
-                _log.warning("no permit for a server connection", pool=key, error=str(error))
-            if not pool.waiters:
-                return False
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await event.wait()
-        return False
-
-    def give_back(self, pool: Pool) -> None:
-        """A server connection is closed."""
-        self.control.notify("release", pool=list(pool.key))
-
-    async def reclaim(self, pool: list[str], count: int, owed: bool = False) -> int:
-        found = self._pool(pool)
-        if found is None:
-            return 0
-        closed = 0
-        for server in list(found.idle)[:count]:
-            found.retire(server)
-            closed += 1
-        if owed:  # the missing ones close as soon as they are released, those opened later included
-            found.owed += count - closed
-            for server in [s for s in found.links if not s.retiring][: found.owed]:
-                found.owed -= 1
-                found.retire(server)
-        return closed
-
-    def _pool(self, key: list[str]) -> Pool | None:
-        database = self.databases.get(key[0])
-        return database.pools.get((key[1], key[2])) if database else None
 
     # -- WorkerApi ------------------------------------------------------------------------------------------------
 
@@ -509,34 +252,8 @@ class Worker(Operations, Asks):
     async def show(self, what: str) -> list[dict[str, Any]]:
         return worker_figures.show(self, what)
 
-    async def permit_ready(self, pool: list[str]) -> None:
-        event = self._permits.get(tuple(pool))
-        if event is not None:
-            event.set()
-
     async def ping(self) -> str:
         return "pong"
-
-    async def admin_session(self, arrival: Any, startup: Any) -> None:
-        """The admin console, for those who may use it."""
-        auth = self.config.auth
-        if startup.user not in (*auth.admin_users, *auth.stats_users):
-            raise ClientError(
-                "42501", f'user "{startup.user}" may not use the admin console', hint="See auth.admin_users."
-            )
-        await dialects.serving(DIALECT).console(arrival, startup, self)
-
-
-def _tcp_options(sock: socket.socket, options: Any) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(options.tcp_keepalive))
-    for name, value in (
-        ("TCP_KEEPIDLE", options.tcp_keepidle),
-        ("TCP_KEEPINTVL", options.tcp_keepintvl),
-        ("TCP_KEEPCNT", options.tcp_keepcnt),
-        ("TCP_USER_TIMEOUT", options.tcp_user_timeout),
-    ):
-        if value and hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def _run(loop: PumpLoop, arguments: argparse.Namespace) -> int:
