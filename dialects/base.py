@@ -83,6 +83,9 @@ class Dialect(Protocol):
     def key_value(self, type_oid: int, value: bytes | tuple[bytes, int] | None) -> Any:
         """A value of a key in a form that compares and hashes as in the database; None: cannot be read."""
 
+    def warm_catalog(self) -> None:
+        """Import what ``catalog_load`` needs, so that nobody waits for it later."""
+
     async def catalog_load(self, connection: Any, harmless: Iterable[str] = (),
                            tables: bool = False) -> dict[str, Any]:
         """Read what ``Facts`` is made of, as JSON; ``harmless``: functions that the user declares harmless reads.

@@ -59,6 +59,10 @@ class Postgres(Proxying):
 
         return CHANGES
 
+    def warm_catalog(self) -> None:
+        """Import what ``catalog_load`` needs."""
+        from shardproxy.dialects.postgres import catalog  # noqa: F401
+
     async def catalog_load(self, connection: Any, harmless: Iterable[str] = (),
                            tables: bool = False) -> dict[str, Any]:
         """What ``Facts`` is made of, read through an asyncpg connection."""

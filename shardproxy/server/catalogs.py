@@ -56,7 +56,9 @@ class Catalogs:
         self._watches: dict[str, _Watch] = {}
 
     def start(self) -> None:
-        """Watch all configured databases."""
+        """Watch all configured databases; be ready for those that clients will name."""
+        for dialect in {entry.dialect for entry in self._databases.values()}:
+            self._dialects(dialect).warm_catalog()
         for name in self._databases:
             if name != ANY:
                 self._watch(name)

@@ -30,6 +30,9 @@ class Tables:
     def __init__(self) -> None:
         self.before: Callable[[], None] = lambda: None
 
+    def warm_catalog(self) -> None:
+        """There is nothing to import."""
+
     async def catalog_load(self, connection: Any, harmless: Iterable[str] = (),
                            tables: bool = False) -> dict[str, Any]:
         rows = await connection.fetch("select relname from pg_class where relnamespace = 'public'::regnamespace")
@@ -125,3 +128,27 @@ async def test_nothing_stands_in_the_way_of_dropping_a_database(pg: Node, databa
         await asyncio.sleep(0.1)
         await pg.sql(f"drop database {database}")
         await pg.sql(f"create database {database}")
+
+
+async def test_a_reload_while_a_catalog_is_read_ends(pg: Node, database: str, tmp_path: Path) -> None:
+    """The driver may answer the loss of its connection with an error of its own, instead of the cancellation."""
+    async with catalogs(tmp_path, pg, database) as told:
+        databases = told.monitor._databases
+        for number in range(3):
+            reading = asyncio.Event()
+
+            async def load(connection: Any, harmless: Iterable[str] = (), tables: bool = False,
+                           reading: asyncio.Event = reading) -> dict[str, Any]:
+                try:
+                    reading.set()
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    raise RuntimeError("the underlying connection is closed") from None
+                return {"tables": []}
+
+            told.dialect.catalog_load = load  # type: ignore[method-assign]
+            told.catalogs.ddl(f"other{number}")
+            async with asyncio.timeout(10):
+                await reading.wait()
+                await told.catalogs.reload({name: entry.model_copy(update={"zone": str(number)})
+                                            for name, entry in databases.items()})
