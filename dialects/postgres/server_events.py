@@ -33,6 +33,10 @@ PRIMARY_REPEATS = frozenset({"57P01", "57P02", "57P03"})
 
 REPEATS_MAX = 5
 SHARED_NAME = re.compile(NAME_PREFIX + rb"\d+")
+OUTSIDE = 0x49
+NEVER = wire.message(b"E", b"of a client that has left\0\0\0\0\0")
+"""Execute of a portal that does not exist: what came before it since the last Sync fails with it."""
+
 HIDDEN_PARAMETERS = frozenset({"in_hot_standby"})  # one database is never a standby
 
 
@@ -221,13 +225,25 @@ class ServerEvents:
         server.holding = False
         server.resume_reading()
         server.mark()  # what the client sent in its last turn has not left yet
+        committing = self._committing(server)
         if server.copying_in:
             self.fail_copy(server)
         elif server.open_cycle:
+            if server.wrote and server.status == OUTSIDE:
+                server.write(NEVER)  # without the client's Sync it is rolled back
             self._sync(server)
-        if not server.wrote or server.status != 0x49:
-            self.database.cancel(server)  # nobody waits for it, and nothing of it will be committed
+        if not committing:
+            self.database.cancel(server)  # nobody waits for it, and nothing of it would be committed
         self.database.drain_deadline(server)
+
+    def _committing(self, server: Any) -> bool:
+        """Whether something under way may commit: that runs to its end, as it would without us."""
+        if server.awaiting == 0:
+            return False
+        if server.flags & f.COMMIT:
+            return True
+        alone = server.status == OUTSIDE and server.wrote or bool(server.flags & f.UNPARSED)
+        return alone and self.database.config.pool.cancel_abandoned != "all"
 
     def fail_copy(self, server: Any) -> None:
         """The server waits for data that will not come; a cancel request would not end that."""

@@ -82,6 +82,7 @@ class Listen(TcpOptions):
         (),
         "Networks of the load balancers that must send a PROXY protocol v2 header; no one else may send "
         "one.")
+    proxy_protocol_v1: Flag = setting(False, "Let those load balancers send the older text form (version 1), too.")
     control: Name | None = setting(
         None,
         'Unix socket through which a new process takes the listeners over, or "none". Default: beside the '

@@ -55,6 +55,11 @@ class Pool(TcpOptions):
         0.0, "A client that is idle inside a transaction for this long is closed. 0: never.")
     transaction_timeout: Seconds = setting(0.0, "A transaction that lasts longer is ended. 0: never.")
     query_timeout: Seconds = setting(0.0, "A statement that lasts longer is cancelled. 0: never.")
+    cancel_abandoned: Literal["uncommitted", "all"] = setting(
+        "uncommitted",
+        "What is cancelled at the server when its client has gone. uncommitted: what would be rolled back, or "
+        "changes nothing: reads, and transactions that are not being committed. all: also statements that are "
+        "transactions of their own; never a COMMIT.")
     cancel_wait_timeout: Seconds = setting(
         10.0, "How long a cancel request may wait for a connection. 0: no limit.")
     max_prepared_statements: int = setting(

@@ -1,57 +1,22 @@
-"""Accept clients: the listening sockets of one worker, PROXY protocol v2, and the limit of client connections.
+"""Accept clients: the listening sockets of one worker, and the PROXY header of those behind a load balancer.
 
 Invariants:
 * A connection is counted from accept until its socket is closed; above ``max_client_conn`` it gets an error, no login.
-* Only addresses in ``listen.proxy_protocol`` may send a PROXY header, and they must.
-  Source: haproxy, proxy-protocol.txt.
+* Only addresses in ``listen.proxy_protocol`` may send a PROXY header, and they must, within ``HEADER_TIMEOUT_S``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
-import struct
-from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Acceptor", "Peer", "parse_proxy_header"]
+from shardproxy.server.proxy_header import Peer, read_header
 
-SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
-HEADER_MAX = 16 + 65535
+__all__ = ["Acceptor", "Peer"]
+
 ACCEPTS_PER_TURN = 64
 HEADER_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Both ends of an accepted connection. ``address`` is None on a unix socket."""
-
-    address: str | None
-    port: int
-    local_address: str
-    local_port: int
-
-
-def parse_proxy_header(head: bytes, body: bytes, peer: Peer) -> Peer:
-    """The peer that a PROXY v2 header tells of. ValueError if it is malformed. LOCAL: the sender itself."""
-    version, family = head[12], head[13]
-    if head[:12] != SIGNATURE or version >> 4 != 2:
-        raise ValueError("no PROXY protocol v2 header")
-    command = version & 15
-    if command == 0:
-        return peer
-    if command != 1:
-        raise ValueError(f"unknown PROXY command {command}")
-    kind = family >> 4
-    size = {1: 4, 2: 16}.get(kind)
-    if size is None:
-        return peer
-    if len(body) < 2 * size + 4:
-        raise ValueError("truncated PROXY header")
-    source, target = (str(ipaddress.ip_address(body[i * size : (i + 1) * size])) for i in (0, 1))
-    source_port, target_port = struct.unpack_from("!HH", body, 2 * size)
-    return Peer(source, source_port, target, target_port)
 
 
 class Acceptor:
@@ -99,25 +64,21 @@ class Acceptor:
         return Peer(address[0], address[1], local[0], local[1])
 
     async def _behind_balancer(self, sock: socket.socket, peer: Peer) -> None:
-        loop = asyncio.get_running_loop()
-        sock.setblocking(False)
-        try:
-            async with asyncio.timeout(HEADER_TIMEOUT_S):
-                head = await _read(loop, sock, 16)
-                body = await _read(loop, sock, struct.unpack("!H", head[14:16])[0])
-            peer = parse_proxy_header(head, body, peer)
-        except (OSError, ValueError, TimeoutError) as error:
-            self.worker.header_refused(peer, error)
+        worker = self.worker
+        if worker.crowded():
             sock.close()
             return
-        self.worker.arrived(sock, peer)
-
-
-async def _read(loop: asyncio.AbstractEventLoop, sock: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        part = await loop.sock_recv(sock, count - len(data))
-        if not part:
-            raise OSError("closed before the PROXY header was complete")
-        data += part
-    return data
+        sock.setblocking(False)
+        worker.expected += 1
+        worker.counted()
+        try:
+            async with asyncio.timeout(HEADER_TIMEOUT_S):
+                peer = await read_header(sock, peer, worker.config.listen.proxy_protocol_v1)
+        except (OSError, ValueError, TimeoutError) as error:
+            worker.header_refused(peer, error)
+            sock.close()
+            return
+        finally:
+            worker.expected -= 1
+            worker.counted()
+        worker.arrived(sock, peer)

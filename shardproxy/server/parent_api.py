@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from shardproxy.log import get_logger
 from shardproxy.server.admin import Admin
+from shardproxy.server.guests import Guests
 from shardproxy.server.permits import Permits
 from shardproxy.server.reclaim import Reclaimer
 from shardproxy.server.recovery import Recovery
@@ -26,6 +27,7 @@ class Services(Protocol):
 
     permits: Permits
     admissions: Permits
+    guests: Guests
     reclaimer: Reclaimer
     admin: Admin
     recovery: Recovery
@@ -67,6 +69,15 @@ class FromWorker:
 
     async def release(self, pool: PoolKey) -> None:
         self._of(pool).release(self._index, _key(pool))
+
+    async def admit(self, database: str, user: str) -> str:
+        return self._services.guests.admit(self._index, database, user)
+
+    async def count(self, database: str, user: str) -> None:
+        self._services.guests.count(self._index, database, user)
+
+    async def left(self, database: str, user: str) -> None:
+        self._services.guests.left(self._index, database, user)
 
     async def suspect(self, database: str, server_id: str, reason: str) -> None:
         self._services.suspect(database, server_id, reason)

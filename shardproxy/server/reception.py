@@ -13,7 +13,6 @@ import ipaddress
 import secrets as random
 import socket
 from abc import abstractmethod
-from collections.abc import Coroutine
 from typing import Any
 
 from shardproxy import dialects
@@ -22,11 +21,11 @@ from shardproxy.errors import ClientError, ControlError
 from shardproxy.hosts import HostRules
 from shardproxy.log import get_logger
 from shardproxy.server.accept import Acceptor, Peer
-from shardproxy.server.control import Endpoint
 from shardproxy.server.database import DatabaseRuntime
 from shardproxy.server.figures import WORKERS_MAX, connection_id
 from shardproxy.server.secrets import Secrets
 from shardproxy.server.worker_operations import Operations
+from shardproxy.server.worker_tasks import BackgroundTasks
 from shardproxy.session.statements import Registry
 from shardproxy.topology.board_cy import Board
 
@@ -39,13 +38,12 @@ TURNED_AWAY_MAX, TURN_AWAY_S = 200, 5.0
 """How many clients at once are told why they cannot come in, and how long each has to listen."""
 
 
-class Reception(Operations):
+class Reception(BackgroundTasks, Operations):
     """The part of ``Worker`` that receives clients; the fields are the worker's."""
 
     pump: Any
     board: Board
     index: int
-    control: Endpoint
     config: Config
     hosts: HostRules
     keys: dict[tuple[int, bytes], Any]
@@ -55,27 +53,18 @@ class Reception(Operations):
     salt_key: bytes
     _secrets: Secrets
     _balancers: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
+    expected: int
+    """Connections of load balancers whose PROXY header has not come yet."""
+    _guests: set[Any]
+    """Sessions that the parent counts, because of a limit for their database or user."""
     _turning_away: int
     _numbers: int
-    _tasks: set[asyncio.Task[Any]]
 
     @abstractmethod
     async def database(self, name: str) -> DatabaseRuntime:
         """The database that a client asks for. ClientError: there is none, or it is not ready."""
 
     # -- small services ----------------------------------------------------------------------------------------
-
-    def task(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run in the background; a failure is logged."""
-        task = self.loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return task
-
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("a background task failed", exc_info=task.exception())
 
     def next_id(self) -> int:
         """An id for a connection, unique over the workers."""
@@ -119,11 +108,12 @@ class Reception(Operations):
         link.id = self.next_id()
         link.registry = self.registry
         self.links[link.id] = link
+        self.counted()
         arrival = dialect.arrival(link, peer.address, peer.port, peer.local_address, peer.local_port)
         link.arrival = arrival
         if self.draining:
             self._turn_away(dialect, arrival, ClientError("57P03", "the proxy is shutting down"))
-        elif len(self.links) > max(1, self.config.pool.max_client_conn // self.config.listen.workers):
+        elif self.board.clients() > self.config.pool.max_client_conn:
             self._turn_away(
                 dialect, arrival, ClientError("53300", "no more connections allowed (max_client_conn)")
             )
@@ -155,8 +145,17 @@ class Reception(Operations):
             if arrival.link.session is None and arrival.link.cancel_key is None:
                 self._gone(arrival.link)
 
+    def counted(self) -> None:
+        """Tell the other workers how many clients there are here."""
+        self.board.set_clients(len(self.links) + self.expected)
+
+    def crowded(self) -> bool:
+        """Whether there are so many that another would not even be told why it cannot come in."""
+        return self.board.clients() >= self.config.pool.max_client_conn + TURNED_AWAY_MAX
+
     def _gone(self, link: Any) -> None:
         self.links.pop(link.id, None)
+        self.counted()
         if link.cancel_key is not None:
             self.keys.pop(link.cancel_key, None)
 
@@ -173,6 +172,9 @@ class Reception(Operations):
     def client_left(self, session: Any) -> None:
         """A client that had logged in is gone."""
         self._gone(session.link)
+        if session in self._guests:
+            self._guests.discard(session)
+            self._left("", session.database.name, session.user)
         counters = session.database.counters
         counters.bytes_received += session.link.bytes_in
         counters.bytes_sent += session.link.bytes_out
@@ -191,7 +193,7 @@ class Reception(Operations):
         """The session of an authenticated client. Raises ClientError."""
         database = await self.database(startup.database)
         own = self.config.user(startup.user)
-        self._admit(database, startup.user, own)
+        guest = await self._admit(database, startup.user, own)
         server_user = (own.server_user if own else None) or startup.user
         database.credentials[server_user] = self._secrets.towards_server(own, credential)
         session = database.dialect.new_session(
@@ -200,6 +202,8 @@ class Reception(Operations):
         session.link.session_mode = self.config.pool_for(database.entry, startup.user).mode == "session"
         session.link.set_counters(database.counters)
         database.sessions.add(session)
+        if guest:
+            self._guests.add(session)
         if self.config.log.connections:
             _log.info(
                 "client logged in",
@@ -211,7 +215,8 @@ class Reception(Operations):
             )
         return session
 
-    def _admit(self, database: DatabaseRuntime, user: str, own: Any) -> None:
+    async def _admit(self, database: DatabaseRuntime, user: str, own: Any) -> bool:
+        """Whether the parent counts this client. ClientError: it may not come in."""
         allowed = database.entry.users
         if (allowed is not None and user not in allowed) or (
             own and own.databases is not None and database.name not in own.databases
@@ -219,17 +224,32 @@ class Reception(Operations):
             raise ClientError("42501", f'user "{user}" may not connect to database "{database.name}"')
         if database.name in self._disabled:
             raise ClientError("57P03", f'database "{database.name}" is disabled')
+        if not self._limited(database, user):
+            return False
+        try:
+            limit = await self.asked("admit", self._left, database=database.name, user=user)
+        except ControlError as error:
+            raise ClientError("57P03", f"the limits of clients could not be checked: {error}") from None
+        if limit:
+            raise ClientError("53300", f"no more connections allowed ({limit})")
+        return True
+
+    def _limited(self, database: DatabaseRuntime, user: str) -> bool:
         limit = self.config.pool_for(database.entry, user)
-        share = self.config.listen.workers
-        sessions = database.sessions
-        if limit.max_db_client_connections and len(sessions) >= max(
-            1, limit.max_db_client_connections // share
-        ):
-            raise ClientError("53300", "no more connections allowed (max_db_client_connections)")
-        if limit.max_user_client_connections:
-            count = sum(s.user == user for d in self.databases.values() for s in d.sessions)
-            if count >= max(1, limit.max_user_client_connections // share):
-                raise ClientError("53300", "no more connections allowed (max_user_client_connections)")
+        return bool(limit.max_db_client_connections or limit.max_user_client_connections)
+
+    def _left(self, limit: str, database: str, user: str) -> None:
+        """The parent has admitted a client that is not there any more."""
+        if not limit:
+            self.control.notify("left", database=database, user=user)
+
+    def count_guests(self) -> None:
+        """After a reload: limits may be new, and clients that came before count too."""
+        for database in self.databases.values():
+            for session in database.sessions - self._guests if database.parent is None else ():
+                if self._limited(database, session.user):
+                    self._guests.add(session)
+                    self.control.notify("count", database=database.name, user=session.user)
 
     # -- cancel -------------------------------------------------------------------------------------------------
 

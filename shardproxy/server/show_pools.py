@@ -11,7 +11,7 @@ from shardproxy.server.state import State
 from shardproxy.server.table import INT, TEXT, Reply
 from shardproxy.server.worker_api import PoolKey
 
-__all__ = ["databases", "limit_of", "lists", "permits", "pool_rows", "pools", "sessions_of", "users"]
+__all__ = ["client_limits", "databases", "limit_of", "lists", "permits", "pool_rows", "pools", "sessions_of", "users"]
 
 POOL_FIGURES = ("cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req", "sv_active",
                 "sv_active_cancel", "sv_being_canceled", "sv_idle", "sv_used", "sv_tested", "sv_login")
@@ -139,6 +139,15 @@ def sessions_of(config: Config, pool: PoolKey) -> Limit:
                  for entry in (database, *config.databases.values()))
     most = max(1, (limits.max_user_connections - 1) // max(1, places - 1)) if limits.max_user_connections else 0
     return Limit(limits.size, 0, limits.max_db_connections, most)
+
+
+def client_limits(config: Config, database: str, user: str) -> tuple[int, int]:
+    """How many clients a database and a user may have; 0: no limit."""
+    entry = config.database_for(database)
+    if entry is None:
+        return 0, 0
+    limits = config.pool_for(entry, user)
+    return limits.max_db_client_connections, limits.max_user_client_connections
 
 
 def _client_of(config: Config, server_user: str) -> str:

@@ -27,6 +27,7 @@ from shardproxy.server.catalogs import Catalogs
 from shardproxy.server.control import Endpoint
 from shardproxy.server.deadlocks import Deadlocks
 from shardproxy.server.files import warn_about_files
+from shardproxy.server.guests import Guests
 from shardproxy.server.http import HttpServer
 from shardproxy.server.incarnations import Incarnations
 from shardproxy.server.layout_changes import LayoutChanges
@@ -40,7 +41,7 @@ from shardproxy.server.reclaim import Reclaimer
 from shardproxy.server.recovery import Recovery
 from shardproxy.server.schema_changes import SchemaChanges
 from shardproxy.server.sharding import Sharding
-from shardproxy.server.show_pools import limit_of, sessions_of
+from shardproxy.server.show_pools import client_limits, limit_of, sessions_of
 from shardproxy.server.sockets import HTTP, Listener, open_all
 from shardproxy.server.state import State
 from shardproxy.server.stats import Stats
@@ -80,6 +81,7 @@ class Supervisor:
         self.board = Board.create()
         self.permits = Permits(lambda pool: limit_of(self.state.config, pool), self._permit)
         self.admissions = Permits(lambda pool: sessions_of(self.state.config, pool), self._permit)
+        self.guests = Guests(lambda database, user: client_limits(self.state.config, database, user))
         self.workers = Workers(config.listen.workers, self.board.fd, self, command)
         self.reclaimer = Reclaimer(self.permits, self.workers, self.admissions)
         self.state = State(config, (), self.permits, Stats(), self.workers, self)
@@ -257,6 +259,8 @@ class Supervisor:
         """A worker died."""
         self.permits.worker_died(index)
         self.admissions.worker_died(index)
+        self.guests.worker_died(index)
+        self.board.forget_dead()
         self.recovery.gone(index)
         self.schema_changes.gone(index)
         self.state.stats.worker_gone(index)

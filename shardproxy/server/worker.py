@@ -81,6 +81,8 @@ class Worker(Reception, PermitOperations, Asks):
         self._held: dict[str, Any] = {}
         self._moving: dict[str, Any] = {}
         self._tls_loaded = False
+        self.expected = 0
+        self._guests: set[Any] = set()
         self._turning_away = 0
         self._numbers = 0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -201,6 +203,7 @@ class Worker(Reception, PermitOperations, Asks):
                 database.configure(entry, self.config)
                 if database.parent is None:
                     database.lay_out(self._layouts.get(name) if entry.sharded else None)
+        self.count_guests()
 
     def _load_client_tls(self) -> None:
         from shardproxy.tls import Holder, load_client_tls

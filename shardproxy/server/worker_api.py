@@ -147,6 +147,15 @@ class ParentApi(Protocol):
     async def release(self, pool: PoolKey) -> None:
         """A connection that had a permit is closed (or was never opened)."""
 
+    async def admit(self, database: str, user: str) -> str:
+        """May one more client come in? Empty: yes, and it is counted. Else the limit that is reached."""
+
+    async def count(self, database: str, user: str) -> None:
+        """A client that is there, and was not counted: there was no limit when it came."""
+
+    async def left(self, database: str, user: str) -> None:
+        """A client that was counted is gone."""
+
     async def suspect(self, database: str, server_id: str, reason: str) -> None:
         """A connection attempt failed or a connection died: check that server now."""
 

@@ -1,5 +1,6 @@
 cimport cython
 
+cdef Py_ssize_t _CLIENTS
 cdef Py_ssize_t _COLUMNS, _HEADER_WORDS, _SERVER_WORDS, _DATABASE_WORDS, _FIRST_DATABASE, _CATALOG, _BUSY
 cdef Py_ssize_t _FRESH, _LSN, _TIMELINE, _LAG_BYTES, _LAG_MS, _LATENCY_US
 

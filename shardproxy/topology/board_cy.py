@@ -51,6 +51,8 @@ _DATABASE_WORDS = _DATABASE_ROWS * _COLUMNS
 _FIRST_DATABASE = _HEADER_WORDS + SERVERS_MAX * _SERVER_WORDS
 _WORDS = _FIRST_DATABASE + DATABASES_MAX * _DATABASE_WORDS
 
+_CLIENTS = 64  # in the header: one word for each column
+
 _CATALOG = 2 * SLOTS * _COLUMNS
 _BUSY = SLOTS * _COLUMNS
 
@@ -140,6 +142,7 @@ class Board:
         words = self._words
         used = words[1]
         now = time.monotonic_ns()
+        words[_CLIENTS + column] = 0
         if column >= used:
             words[1] = column + 1
             return
@@ -252,6 +255,28 @@ class Board:
     def bump_catalog(self, database: int) -> None:
         """The catalog changed (DDL): before the client is told."""
         self._words[_FIRST_DATABASE + database * _DATABASE_WORDS + _CATALOG + self._column] += 1
+
+    # ------------------------------------------------------------------------------------------ clients
+
+    def set_clients(self, count: int) -> None:
+        """How many clients this process has. Told before it is asked whether they are too many."""
+        self._words[_CLIENTS + self._column] = count
+
+    def clients(self) -> int:
+        """How many clients all processes have together. Two that come at once at a limit both see themselves."""
+        return sum(self._view[_CLIENTS:_CLIENTS + self._words[1]])
+
+    def forget_dead(self) -> None:
+        """The parent, when a worker has died: its clients are gone, too."""
+        guard = _COLUMNS
+        _lock(self._lock_fd, guard, True)
+        try:
+            for column in range(self._words[1]):
+                if column != self._column and _lock(self._lock_fd, column, False):
+                    self._words[_CLIENTS + column] = 0
+                    _unlock(self._lock_fd, column)
+        finally:
+            _unlock(self._lock_fd, guard)
 
     # ------------------------------------------------------------------------------------------ servers
 

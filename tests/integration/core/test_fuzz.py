@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shardproxy.dialects.postgres import login, wire
 from shardproxy.errors import ShardproxyError
-from shardproxy.server.accept import SIGNATURE, Peer, parse_proxy_header
+from shardproxy.server.proxy_header import SIGNATURE, Peer, parse_text, parse_v2
 from tests.fixtures.raw import CD, CF, B, C, D, E, F, H, P, Q, Raw, S, X, done_copy
 
 from .conftest import Arena
@@ -184,6 +184,8 @@ def test_proxy_header() -> None:
     def run(data: bytes, signed: bool) -> None:
         head = (SIGNATURE + data if signed else data).ljust(16, b"\0")[:16]
         with contextlib.suppress(ValueError):
-            parse_proxy_header(head, data[4:], peer)
+            parse_v2(head, data[4:], peer)
+        with contextlib.suppress(ValueError):
+            parse_text(b"PROXY " + data if signed else data, peer)
 
     run()

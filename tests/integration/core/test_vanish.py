@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tests.fixtures.raw import CD, B, C, D, E, P, Q, Raw, S, X, done_copy, parts
+from tests.fixtures.proxy import StartProxy
+from tests.fixtures.raw import CD, B, C, D, E, H, P, Q, Raw, S, X, codes, done_copy, parts
 
 from .conftest import Arena
 
@@ -126,3 +127,100 @@ async def test_while_the_session_is_prepared(arena: Arena) -> None:
                 seen = await other.rows("show work_mem; select nullif(current_setting('my.own', true), '')")
                 assert seen == [("4MB",), (None,)]
     await settled(arena)
+
+
+SLEEPS = "create function s.late() returns trigger language plpgsql as "
+SLEEPS += "'begin perform pg_sleep(1.5); return null; end'; "
+SLEEPS += "create constraint trigger late after insert on s.t deferrable initially deferred for each row "
+SLEEPS += "execute function s.late()"
+
+
+async def vanished(arena: Arena, *before: bytes, port: int = 0) -> None:
+    """A client that goes while its last message is carried out."""
+    client = await Raw.open(port or arena.proxy.port)
+    await client.log_in({"user": "postgres", "database": arena.name})
+    for data in before[:-1]:
+        await client.ask(data)
+    client.send(before[-1])
+    await asyncio.sleep(0.3)
+    client.vanish()
+
+
+@pytest.mark.parametrize("last", [
+    (Q("select count(*) from generate_series(1, 100000000000)"),),
+    (P("", "select count(*) from generate_series(1, 100000000000)") + B() + E() + S,),
+    (Q("begin; insert into t values (1)"), Q("select pg_sleep(100)")),
+    (Q("begin"), P("", "insert into t select 1 from pg_sleep(100)") + B() + E() + S),
+])  # fmt: skip
+async def test_what_would_not_be_committed_is_cancelled(arena: Arena, last: tuple[bytes, ...]) -> None:
+    """The only connection of the pool serves the next client soon."""
+    await arena.fresh("create table s.t (a int)")
+    await vanished(arena, *last)
+    async with arena.session() as other:
+        assert await other.value("select count(*) from t") == "0"
+    await settled(arena)
+
+
+@pytest.mark.parametrize("last", [
+    (Q("insert into t select 1 from pg_sleep(1.5)"),),
+    (P("", "insert into t select 1 from pg_sleep(1.5)") + B() + E() + S,),
+    (Q("begin; insert into t values (1)"), Q("commit")),
+    (Q("begin; insert into t values (1); commit"),),
+    (Q("begin"), P("", "insert into t values (1)") + B() + E() + S + P("", "commit") + B() + E() + S),
+])  # fmt: skip
+async def test_what_commits_runs_to_its_end(arena: Arena, last: tuple[bytes, ...]) -> None:
+    """As it would on a connection of its own."""
+    await arena.fresh("create table s.t (a int); " + (SLEEPS if len(last) > 1 or b"commit" in last[0] else ""))
+    await vanished(arena, *last)
+    async with arena.session() as other:
+        assert await other.value("select count(*) from t") == "1"
+
+
+async def test_without_a_sync_nothing_is_committed(arena: Arena) -> None:
+    for port in (arena.pg.port, arena.proxy.port):
+        await arena.fresh("create table s.t (a int)")
+        client = await Raw.open(port)
+        await client.log_in({"user": "postgres", "database": arena.name})
+        await client.ask(P("", "insert into t values (1)") + B() + E() + H, until="C")
+        client.send(P("", "select 1 from t") + B() + E() + H)
+        assert [kind for kind, _ in await client.read(until="C")][-1] == "C"
+        client.vanish()
+        async with arena.session() as other:
+            assert await other.value("select count(*) from t") == "0"
+    await settled(arena)
+
+
+async def test_all_that_was_abandoned(start_proxy: StartProxy, arena: Arena) -> None:
+    await arena.fresh("create table s.t (a int); " + SLEEPS)
+    own = start_proxy([arena.pg], pool={"size": 1, "cancel_abandoned": "all"})
+    await vanished(arena, Q("insert into t select 1 from pg_sleep(100)"), port=own.port)
+    async with Raw.session(own.port, "postgres", arena.name) as other:
+        assert await other.value("select count(*) from t") == "0"
+    await vanished(arena, Q("begin; insert into t values (1)"), Q("commit"), port=own.port)
+    async with Raw.session(own.port, "postgres", arena.name) as other:
+        assert await other.value("select count(*) from t") == "1"
+
+
+async def test_logins_that_fail_leave_nothing(arena: Arena) -> None:
+    """Neither those that are refused after the password was right, nor those whose client goes meanwhile."""
+    held = len(await arena.proxy.admin("SHOW CLIENTS"))
+    for number in range(6):
+        client = await Raw.open(arena.proxy.port)
+        startup = {"user": "postgres", "database": arena.name, "options": f"-c work_mem=no{number}"}
+        replies = await client.log_in(startup)
+        assert codes(replies) == ["22023"]
+        await client.close()
+    async with arena.session() as holder:
+        await holder.query("begin")
+        for number in range(6):  # they wait for the connection
+            client = await Raw.open(arena.proxy.port)
+            body = b"user\0postgres\0database\0arena\0options\0-c work_mem=%dkB\0\0" % (100 + number)
+            client.send(struct.pack("!II", len(body) + 8, 0x30000) + body)
+            await asyncio.sleep(0.05)
+            client.vanish()
+    async with arena.session() as other:
+        assert await other.value("select 1") == "1"
+    deadline = time.monotonic() + 10
+    while len(left := await arena.proxy.admin("SHOW CLIENTS")) > held:
+        assert time.monotonic() < deadline, left
+        await asyncio.sleep(0.05)
