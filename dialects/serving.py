@@ -46,8 +46,9 @@ class Serves(Protocol):
     def held(self, database: Any, tables: Any) -> Any:
         """What tells which statements touch these tables, (schema, name), of a database of the worker."""
 
-    async def connect(self, pump: Any, address: Any, user: str, database: str, credential: Any, tls: Any) -> Any:
-        """A server connection. Raises ServerError or OSError."""
+    async def connect(self, pump: Any, address: Any, user: str, database: str, credential: Any, tls: Any,
+                      wanted: Any = None) -> Any:
+        """A server connection; ``wanted``: as this one client asked for it. Raises ServerError or OSError."""
 
     async def send_cancel(self, link: Any, tls: Any, timeout: float) -> None:
         """Cancel what a server connection runs."""

@@ -65,6 +65,8 @@ class Peer:
     user: str
     database: str
     tls: bool = False
+    named_only: bool = False
+    """What it asks for is more than a database: rules for ``all`` do not allow it, only those that name it."""
 
     def describe(self) -> str:
         """As PostgreSQL words it in its own refusals."""
@@ -90,7 +92,7 @@ class HostRules:
             if (
                 rule.tls in ("any", peer.tls)
                 and rule.user in (ALL, peer.user)
-                and rule.database in (ALL, peer.database)
+                and (rule.database == peer.database or (rule.database == ALL and not peer.named_only))
                 and _contains(network, address)
             ):
                 if rule.method == REJECT:

@@ -11,6 +11,7 @@ import ipaddress
 import socket
 import ssl
 import struct
+from collections.abc import Mapping
 from typing import Any, cast
 
 from shardproxy.errors import ServerError
@@ -93,13 +94,17 @@ async def connect(
     database: str,
     credential: ServerCredential | None,
     tls: Outgoing,
+    wanted: Mapping[str, str] | None = None,
 ) -> ServerLink:
-    """A new connection of ``user`` to ``database`` at ``address`` (host, port, unix folder)."""
+    """A new connection of ``user`` to ``database`` at ``address`` (host, port, unix folder).
+
+    ``wanted``: it is for one client alone, with these startup parameters; all that the server reports is kept.
+    """
     host, port, unix = address
     link = ServerLink(pump, await open_socket(host, port, unix))
     try:
         await _start_tls(link, tls, host, unix)
-        await _log_in(link, user, database, credential, unix is not None)
+        await _log_in(link, user, database, credential, unix is not None, wanted)
     except BaseException as error:
         link.close()
         if isinstance(error, ssl.SSLError):
@@ -112,13 +117,14 @@ async def connect(
 
 
 async def _log_in(
-    link: ServerLink, user: str, database: str, credential: ServerCredential | None, local: bool
-) -> None:
+    link: ServerLink, user: str, database: str, credential: ServerCredential | None, local: bool,
+    wanted: Mapping[str, str] | None,
+) -> None:  # fmt: skip
     binding = server_binding(link.tls) if link.tls is not None else None
     exchange = ServerAuthentication(
         user, credential, tls=link.tls is not None, binding=binding, allow_cleartext=local
     )
-    link.write(wire.startup({"user": user, "database": database}))
+    link.write(wire.startup({"user": user, "database": database, **(wanted or {})}))
     parameters: dict[str, str] = {}
     while True:
         kind, payload = await _next_message(link)
@@ -127,7 +133,7 @@ async def _log_in(
                 link.write(answer)
         elif kind == 0x53:  # S
             name, value = wire.parse_parameter_status(payload)
-            if name not in HIDDEN_PARAMETERS:
+            if wanted is not None or name not in HIDDEN_PARAMETERS:
                 parameters[name] = value
         elif kind == 0x4B:  # K
             link.backend_pid = int.from_bytes(payload[:4], "big")

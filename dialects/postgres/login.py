@@ -24,6 +24,7 @@ from shardproxy.tls import client_certificate_name
 from . import internal, wire
 from .auth import ALPN, ClientAuthentication, ClientCertificate, Secret
 from .probe import sync_sql
+from .walsender import BY_NAME, PHYSICAL, ReplicationSession, database_of, kind_of
 
 __all__ = ["Arrival", "Startup", "log_in"]
 
@@ -37,7 +38,10 @@ PLAIN_NAME = re.compile(r"[ -~]{0,63}")
 
 @dataclass(slots=True)
 class Startup:
-    """What a client asks for. ``settings``: its startup parameters, those in ``options`` too."""
+    """What a client asks for. ``settings``: its startup parameters, those in ``options`` too.
+
+    ``replication``: empty, ``physical`` or ``logical``.
+    """
 
     user: str
     database: str
@@ -89,6 +93,9 @@ async def log_in(arrival: Arrival, worker: Any, refusal: ClientError | None = No
     except Exception as error:
         _log.error("a login failed because of an internal error", connection=link.id, exc_info=error)
         _refuse(link, ClientError("XX000", "internal error"))
+    finally:
+        if link.session is not None and (link.closed or not link.streaming):  # it was a session, and serves nobody
+            link.session.leave()
 
 
 def _refuse(link: Any, error: ShardproxyError) -> None:
@@ -173,7 +180,7 @@ def _startup(code: int, payload: bytes) -> Startup:
     }
     settings.update(_options(parameters.get("options", "")))
     unknown = [name for name in parameters if name.startswith("_pq_.")]
-    replication = parameters.get("replication", "")
+    replication = kind_of(parameters.get("replication", ""))
     return Startup(user, parameters.get("database") or user, settings, code, replication, unknown)
 
 
@@ -211,8 +218,12 @@ async def _enter(arrival: Arrival, worker: Any, startup: Startup) -> None:
         raise ClientError(
             "28000", "this proxy accepts only encrypted connections", hint="Connect with sslmode=require."
         )
-    peer = Peer(arrival.address, startup.user, startup.database, link.tls is not None)
+    physical = startup.replication == PHYSICAL
+    asked = BY_NAME if physical else startup.database
+    peer = Peer(arrival.address, startup.user, asked, link.tls is not None, named_only=physical)
     method = worker.hosts.method_for(peer)
+    if physical:
+        startup.database = database_of(worker, startup.database)
     secret = await worker.secret_of(startup.user, startup.database)
     name = client_certificate_name(link.tls) if link.tls is not None else None
     binding = tls.binding if link.tls is not None else None
@@ -221,7 +232,7 @@ async def _enter(arrival: Arrival, worker: Any, startup: Startup) -> None:
         startup.user, method, secret, salt_key=worker.salt_key, binding=binding, certificate=certificate
     )
     await _exchange(link, exchange, startup)
-    if startup.database == worker.admin_database:
+    if startup.database == worker.admin_database and not startup.replication:
         await worker.admin_session(arrival, startup)
         return
     await _join(arrival, worker, startup, exchange, secret)
@@ -253,15 +264,17 @@ async def _join(
 ) -> None:
     """The database, the parameters, the key; then the relay."""
     link = arrival.link
-    if startup.replication not in ("", "false", "off", "no", "0"):
-        raise ClientError(
-            "0A000", "replication connections do not go through shardproxy", hint="Connect to the server itself."
-        )
     session = await worker.open_session(arrival, startup, exchange.server_credential())
-    link.settings, link.parameters = await _welcome(session, startup.settings, worker)
-    session.baseline = link.settings
-    session.settings_changed()
-    session.parameters_changed()
+    if startup.replication:
+        session = await ReplicationSession.join(session, startup)
+        link.settings = intern_settings(startup.settings)
+        link.parameters = session.link.server.parameters
+        session.parameters_changed()
+    else:
+        link.settings, link.parameters = await _welcome(session, startup.settings, worker)
+        session.baseline = link.settings
+        session.settings_changed()
+        session.parameters_changed()
     pid, key = worker.new_cancel_key(link, startup.version)
     out = []
     if startup.version & 0xFFFF > 2 or startup.unknown:
@@ -275,7 +288,7 @@ async def _join(
     link.start_streaming()
     if early:
         link.inbox = bytearray(early)
-        link.resume()
+        link.resume() if link.taker is None else link.taker()
 
 
 class _LoginWaiter:

@@ -87,11 +87,12 @@ class Proxying:
 
         return Held(database, tables)
 
-    async def connect(self, pump: Any, address: Any, user: str, database: str, credential: Any, tls: Any) -> Any:
+    async def connect(self, pump: Any, address: Any, user: str, database: str, credential: Any, tls: Any,
+                      wanted: Any = None) -> Any:  # fmt: skip
         """A server connection; see ``connect.connect``."""
         from .connect import connect
 
-        return await connect(pump, address, user, database, credential, tls)
+        return await connect(pump, address, user, database, credential, tls, wanted)
 
     async def send_cancel(self, link: Any, tls: Any, timeout: float) -> None:
         """Cancel what a server connection runs."""

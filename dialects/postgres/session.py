@@ -43,6 +43,7 @@ class PgSession:
     shard: Any = None
     task: Any = None
     stopped = False
+    replication = "none"
 
     def __init__(self, link: Any, database: Any, user: str, server_user: str, baseline: Settings, registry: Registry):
         self.link = link

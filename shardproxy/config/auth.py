@@ -110,7 +110,8 @@ class HostRule(Settings):
     source: Annotated[str, AfterValidator(_source)] = setting(
         "all", 'Where the client comes from: a network (CIDR), "unix" (the unix socket) or "all".')
     user: Name = setting("all", 'User name, or "all".')
-    database: Name = setting("all", 'Database name, or "all".')
+    database: Name = setting(
+        "all", 'Database name, or "all". "replication": physical replication connections, which "all" leaves out.')
     tls: Annotated[bool | Literal["any"], PlainValidator(_either)] = setting(
         "any", 'true: only with TLS. false: only without. "any": either.')
     method: HostMethod = setting("scram-sha-256", 'How the client proves who it is, or "reject".')

@@ -16,7 +16,7 @@ from pydantic import PrivateAttr
 from .pool import PoolMode
 from .secret import Secret
 from .servers import Keyspace, Lag, Server, ServerRef, ServerTls, Shard
-from .values import Bytes, Count, FilePath, Name, Seconds, Settings, setting
+from .values import Bytes, Count, FilePath, Flag, Name, Seconds, Settings, setting
 
 __all__ = ["ANY", "Balance", "Consistency", "Database", "Gather"]
 
@@ -56,6 +56,8 @@ class Database(Settings):
     server_password_env: Name | None = setting(None, "Environment variable that holds that password.")
     server_tls: ServerTls = setting(ServerTls(), "TLS towards the servers.")
     users: tuple[Name, ...] | None = setting(None, "Users who may connect. Default: all.")
+    replication: Flag = setting(
+        True, "Let clients whose role on the server has REPLICATION open replication connections to the primary.")
     consistency: Consistency = setting(
         "database",
         "What a read from a replica must have seen. database: every write that any client of this proxy "

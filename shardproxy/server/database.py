@@ -23,7 +23,7 @@ from shardproxy.router.gate_cy import Gate
 from shardproxy.server.holds import Holds
 from shardproxy.server.replicas import Replicas
 from shardproxy.topology.layout import Layout
-from shardproxy.topology.view import DOWN, FENCED, DatabaseView, ServerView
+from shardproxy.topology.view import DOWN, FENCED, REPLICA, DatabaseView, ServerView
 
 __all__ = ["DatabaseRuntime"]
 
@@ -56,6 +56,7 @@ class DatabaseRuntime:
         self.pools: dict[tuple[str, str], Pool] = {}
         self.failed_until: dict[tuple[str, str], float] = {}
         self.sessions: set[Any] = set()
+        self.dedicated_to: set[Any] = set()  # sessions with a server connection of their own
         self.held: set[Any] = set()
         self.welcomes: dict[Any, Any] = {}
         self.credentials: dict[str, Any] = {}
@@ -130,6 +131,7 @@ class DatabaseRuntime:
         if layout is not None:
             for session in self.sessions:
                 session.link.sharded = session.link.sharded or 1
+            self.end_dedicated("the database is sharded now")
 
     def set_view(self, view: DatabaseView) -> None:
         """The topology changed: routes of sessions are looked up anew, and who waits is served."""
@@ -157,6 +159,10 @@ class DatabaseRuntime:
                 del self.pools[(server_id, user)]
         for pool in self.pools.values():
             pool.grow()
+        for session in list(self.dedicated_to):
+            server = session.link.server
+            if server is not None and self._must_leave(server.pool.key[1], view, old):
+                session.fatal("57P01", "terminating connection: its server is not the primary any more, or is drained")
         for session in list(self.held):
             self.held.discard(session)
             session.release_hold()
@@ -258,7 +264,35 @@ class DatabaseRuntime:
             if pool.paused or (server is not None and server.draining):  # asked for while it was opened
                 pool.retire(link)
 
-    async def _connect(self, pool: Pool) -> Any:
+    def _must_leave(self, server_id: str, view: DatabaseView, old: DatabaseView) -> bool:
+        """Whether a client with a connection of its own may not stay on this server."""
+        server = view.server(server_id)
+        return (server is None or server.draining or server.role in (REPLICA, FENCED)
+                or view.primary not in (None, server_id) or _place(server) != _place(old.server(server_id)))
+
+    def end_dedicated(self, why: str) -> None:
+        """Close the clients that have a server connection of their own: they would never give it back."""
+        for session in list(self.dedicated_to):
+            session.fatal("57P01", f"terminating connection: {why}")
+
+    async def dedicated(self, session: Any, wanted: Any) -> Any:
+        """A connection to the primary for this session alone, opened as ``wanted``; it counts as one in use.
+
+        Raises ServerError, OSError or TimeoutError.
+        """
+        pool = await self.worker.primary_pool(session)
+        await self.worker.dedicated_permit(pool, self.config.pool_for(self.entry, pool.key[2]).query_wait_timeout)
+        try:
+            link = await self._connect(pool, wanted)
+        except BaseException:
+            self.worker.give_back(pool)
+            raise
+        pool.links.add(link)
+        pool.assigned += 1
+        self.dedicated_to.add(session)
+        return link
+
+    async def _connect(self, pool: Pool, wanted: Any = None) -> Any:
         _, server_id, user = pool.key
         server = self.view.server(server_id)
         if server is None:
@@ -271,6 +305,7 @@ class DatabaseRuntime:
                 server.dbname,
                 self.credentials.get(user),
                 self.tls.current,
+                wanted,
             )
         if self.pools.get((server_id, user)) is not pool or _place(self.view.server(server_id)) != _place(server):
             link.close()
@@ -399,6 +434,7 @@ class DatabaseRuntime:
     def left(self, session: Any) -> None:
         """A client is gone."""
         self.sessions.discard(session)
+        self.dedicated_to.discard(session)
         self.held.discard(session)
         for pool in self.pools.values():
             pool.leave(session.link)

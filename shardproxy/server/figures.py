@@ -46,6 +46,7 @@ class ClientFigures(TypedDict):
     id: int                     # connection_id(worker_index, n)
     user: str
     database: str
+    replication: str            # none | physical | logical
     state: str                  # login | idle | active | waiting | active_cancel_req | waiting_cancel_req
     addr: str                   # "unix" on a Unix socket
     port: int
@@ -69,6 +70,7 @@ class ServerFigures(TypedDict):
     user: str
     database: str               # as in the configuration
     server: str                 # server id of the topology, e.g. "shop/main/main/0"
+    replication: str            # of its client: none | physical | logical
     state: str                  # new | active | idle | used | tested | active_cancel | being_canceled
     addr: str
     port: int

@@ -80,8 +80,9 @@ def _common(kind: str, row: Mapping[str, Any], prefix: str = "") -> list[Any]:
     state = row.get("state", "")
     if prefix == "sv_" and state == _LOGIN:
         state = "login"
-    return [kind, row.get("user") or "(nouser)", row.get("database") or "(nodb)", "none", prefix + state,
-            row.get("addr", ""), row.get("port", 0), row.get("local_addr", ""), row.get("local_port", 0),
+    return [kind, row.get("user") or "(nouser)", row.get("database") or "(nodb)",
+            row.get("replication") or "none", prefix + state, row.get("addr", ""),
+            row.get("port", 0), row.get("local_addr", ""), row.get("local_port", 0),
             _moment(row.get("connect_time", 0)), _moment(row.get("request_time", 0)),
             wait // 1_000_000, wait % 1_000_000, int(row.get("close_needed", False)),
             _pointer(row.get("id", 0)), _pointer(row.get("link", 0)), row.get("remote_pid", 0),

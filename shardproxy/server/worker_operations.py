@@ -57,6 +57,7 @@ class Operations(TransactionOperations):
         self._paused.add(database)
         for runtime in self._named(database):
             runtime.paused = True
+            runtime.end_dedicated("the database is paused")
             for pool in runtime.pools.values():
                 pool.paused = True
                 pool.retire_all()
@@ -130,7 +131,10 @@ class Operations(TransactionOperations):
         while mode != DRAIN_NOW and self.links and (deadline is None or self.loop.time() < deadline):
             if mode == DRAIN_SERVERS:
                 for link in list(self.links.values()):
-                    if link.session is not None and link.server is None and not link.busy:
+                    session = link.session
+                    if session is not None and (
+                        (link.server is None and not link.busy) or session in session.database.dedicated_to
+                    ):
                         link.session.fatal("57P01", "terminating connection due to administrator command")
             elif mode == DRAIN_CLIENTS and not self.links:
                 break

@@ -11,22 +11,21 @@ import time
 from typing import Any
 
 from shardproxy.config.model import Config
-from shardproxy.errors import ControlClosed, ControlError
+from shardproxy.errors import ControlClosed, ControlError, ServerError
 from shardproxy.log import get_logger
 from shardproxy.pool.pool_cy import Pool
-from shardproxy.server.control import Endpoint
 from shardproxy.server.database import DatabaseRuntime
+from shardproxy.server.worker_tasks import BackgroundTasks
 
 __all__ = ["PermitOperations"]
 
 _log = get_logger(__name__)
 
 
-class PermitOperations:
+class PermitOperations(BackgroundTasks):
     """The part of ``Worker`` that has to do with permits; the fields are the worker's."""
 
     config: Config
-    control: Endpoint
     databases: dict[str, DatabaseRuntime]
     _permits: dict[Any, asyncio.Event]
 
@@ -55,6 +54,36 @@ class PermitOperations:
                     await event.wait()
         return False
 
+    async def dedicated_permit(self, pool: Pool, patience: float) -> None:
+        """A permit for a connection that one client will have to its end. ServerError: none is free in time (0: ever).
+
+        An idle connection makes room, or one that is in use when it is released.
+        """
+        key = list(pool.key)
+        event = self._permits.setdefault(pool.key, asyncio.Event())
+        made_room = False
+        try:
+            async with asyncio.timeout(patience or None):
+                while True:
+                    event.clear()
+                    if not pool.paused and await self.asked("acquire", self._not_wanted, pool=key):
+                        return
+                    if not made_room:
+                        made_room = True
+                        await self.reclaim(key, 1, owed=True)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(1.0):
+                            await event.wait()
+        except TimeoutError:
+            raise ServerError("53300", "no server connection became free within query_wait_timeout",
+                              hint="Raise pool.size, or look at SHOW POOLS.") from None  # fmt: skip
+        except ControlError as error:
+            raise ServerError("57P03", f"no permit for a server connection: {error}") from None
+
+    def _not_wanted(self, granted: bool, pool: list[str]) -> None:
+        if granted:
+            self.control.notify("release", pool=pool)
+
     def give_back(self, pool: Pool) -> None:
         """A server connection is closed."""
         self.control.notify("release", pool=list(pool.key))
@@ -69,7 +98,8 @@ class PermitOperations:
             closed += 1
         if owed:  # the missing ones close as soon as they are released, those opened later included
             found.owed += count - closed
-            for server in [s for s in found.links if not s.retiring][: found.owed]:
+            pinned_last = sorted(found.links, key=lambda server: server.pins is not None)
+            for server in [s for s in pinned_last if not s.retiring][: found.owed]:
                 found.owed -= 1
                 found.retire(server)
         return closed

@@ -38,7 +38,7 @@ class BackgroundTasks:
 
     async def asked(self, method: str, undo: Callable[..., None], **params: Any) -> Any:
         """Ask the parent for something that must be given back: if nobody waits for the answer, ``undo`` does that."""
-        call = self.loop.create_task(self.control.call(method, **params))
+        call = self.loop.create_task(self.control.call(method, timeout=None, **params))  # a late answer counts, too
         self._tasks.add(call)
         call.add_done_callback(self._tasks.discard)
         try:
