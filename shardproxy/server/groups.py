@@ -76,6 +76,7 @@ class Group:
         self._new_index, self._free_index, self._changed = new_index, free_index, changed
         self._lost_since = time.monotonic()
         self._former: Former | None = None
+        self._unrecorded = ""
         self._round = asyncio.Event()
         self._told: set[Target] = set()
         self.sampler = Sampler(board, lambda: self.settings.lag_interval, self._primary_probe, self._replicas,
@@ -191,9 +192,12 @@ class Group:
         self._board.set_figures(primary.index, seen.position.value, decision.timeline, 0, 0, primary.probe.latency_us)
         try:
             self._primaries.record(self.names, decision.system, decision.timeline)
+            self._unrecorded = ""
         except OSError as error:  # a promotion must not be missed for that; tried again at the next check
-            self._log.error("the primary could not be recorded: a restarted proxy may trust an older one",
-                            error=str(error))
+            if str(error) != self._unrecorded:
+                self._log.error("the primary could not be recorded: a restarted proxy may trust an older one",
+                                error=str(error), remedy="let topology name a folder that can be written")
+            self._unrecorded = str(error)
         former, self._former = self._former, Former(primary, decision.timeline, seen.instance)
         if former == self._former:
             return
