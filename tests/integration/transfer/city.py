@@ -120,8 +120,14 @@ class City:
             proxy.check_log()
 
     async def stop_runners(self) -> None:
-        """End the runners of this city, by their ids."""
-        for pid in await self.runners():
+        """End the runners of this city, by their ids; also those that only wait for the lease of another one."""
+        waiting = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = entry.read_bytes().decode(errors="replace")
+                if "shardproxy.tools.transfer.run" in words and f"{self.folder}/" in words:
+                    waiting.append(int(entry.parent.name))
+        for pid in {*await self.runners(), *waiting}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
