@@ -190,16 +190,18 @@ class Switch(Protocol):
 
 
 def failpoint(name: str) -> None:
-    """Die here, without a word, if a test says so: ``SHARDPROXY_FAILPOINT=name``; ``name@FILE``: once, making FILE."""
-    wanted, _, once = os.environ.get("SHARDPROXY_FAILPOINT", "").partition("@")
-    if wanted != name:
-        return
-    if once:
-        try:
-            os.close(os.open(once, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
-            return
-    os._exit(137)
+    """Die here, without a word, if a test says so: ``SHARDPROXY_FAILPOINT=name``, or several, with commas between them;
+    ``name@FILE``: once, making FILE."""
+    for one in os.environ.get("SHARDPROXY_FAILPOINT", "").split(","):
+        wanted, _, once = one.partition("@")
+        if wanted != name:
+            continue
+        if once:
+            try:
+                os.close(os.open(once, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            except FileExistsError:
+                continue
+        os._exit(137)
 
 
 def plain(blockers: list[Blocker] | tuple[Blocker, ...]) -> list[dict[str, Any]]:
