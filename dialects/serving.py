@@ -53,6 +53,9 @@ class Serves(Protocol):
     async def send_cancel(self, link: Any, tls: Any, timeout: float) -> None:
         """Cancel what a server connection runs."""
 
+    async def aim_at(self, link: Any) -> Any:
+        """(server connection, what has ``sent`` set when a signal to it is sent) of a client, or None."""
+
     def server_tls(self, entry: Any) -> Any:
         """The TLS settings towards the servers of a database, loaded."""
 

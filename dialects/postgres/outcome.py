@@ -47,7 +47,7 @@ def tell(server: Any, link: Any, fields: Mapping[str, str] | None, why: str) -> 
     answer = wire.error(sqlstate, f"{text} ({why})", hint=hint)
     if not in_flight and not pinned:  # nothing is asked now: the next batch gets the answer
         link.pending_error = answer
-        link.busy = link.session.task is not None   # what is being carried out elsewhere ends first
+        link.busy = link.session.carrying_out   # what is being carried out elsewhere ends first
         return
     link.write(answer)
     if pinned:

@@ -10,12 +10,14 @@ Invariant: an id is replaced only by that of a process on the server where the s
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from typing import Any
 
+from shardproxy.server.figures import worker_of
+
 from . import wire
+from .stand_in import STAND_IN_S, Elsewhere, StandIn, unaimed
 
 __all__ = ["aimed_at", "in_bind", "in_text", "notification", "own_id", "vacate"]
 
@@ -24,12 +26,8 @@ OWN_ID = re.compile(
     rb"\s*select\s+(?:pg_catalog\s*\.\s*)?pg_backend_pid\s*\(\s*\)\s*(?:(?:as\s+)?(\w+|\"[^\"]+\"))?\s*;?\s*",
     re.IGNORECASE,
 )
+WORDS, WORDS_MAX = re.compile(rb"[^\s\"';,()=]+"), 50
 OF_DATABASE = re.compile(rb"\b(?:drop|alter|create)\s+database\b", re.IGNORECASE)
-STAND_IN_S = 0.5
-"""How long a connection stands in for a client, which waits meanwhile: a signal arrives within milliseconds."""
-
-WAIT_S = 2.0
-"""How long a statement waits for a stand-in when the pool is full; then the id means nobody, as on the server."""
 
 
 def in_text(session: Any, sql: bytes) -> bytes | None:
@@ -90,15 +88,32 @@ def _process_of(session: Any, number: int) -> int | None:
     if number in session.unreachable:
         session.unreachable.discard(number)
         return number
+    if number in session.found:
+        return int(session.found.pop(number))
     target = _client(session, number)
     if target is None:
-        return number
+        worker = session.database.worker
+        if worker_of(number) == worker.index or worker_of(number) >= worker.config.listen.workers:
+            return number
+        Elsewhere(session, number)
+        return None
     target.session.aimed_ns = time.monotonic_ns()
-    server = target.server or target.session.stand_in
+    server = target.session.stand_in if target.session.carrying_out else target.server or target.session.stand_in
     if server is not None and not server.closed:
         return int(server.backend_pid) if server.address == session.link.server.address else number
-    _StandIn(session, target, number)
+    session.link.busy = True
+    StandIn(target, lambda one: _stands_in(session, number, one), lambda: unaimed(session.link.server))
     return None
+
+
+def _stands_in(session: Any, number: int, server: Any) -> None:
+    """A connection stands in for the client with this id; None: there is none."""
+    if server is None:
+        session.unreachable.add(number)
+    link = session.link
+    if not link.closed:
+        link.busy = False
+        link.resume()
 
 
 def _client(session: Any, number: int) -> Any:
@@ -106,73 +121,6 @@ def _client(session: Any, number: int) -> Any:
         if pid == number and link.session is not None and not link.closed:
             return link
     return None
-
-
-class _StandIn:
-    """Waits for a server connection as a client does; then stands in for ``target`` for a while."""
-
-    closed = False
-    settings = None
-
-    def __init__(self, session: Any, target: Any, number: int) -> None:
-        self.session, self.target, self.number = session, target, number
-        self.loop = asyncio.get_running_loop()
-        session.link.busy = True
-        self.pool = target.session.database.write_pool(target.session)
-        self.timer = self.loop.call_later(WAIT_S if self.pool is not None else 0, self.elsewhere)
-        server = self.pool.acquire(self) if self.pool is not None else None
-        if server is not None:
-            self.loop.call_soon(self.granted, server)
-
-    def granted(self, server: Any) -> None:
-        self.timer.cancel()
-        self.server = server
-        self.target.session.stand_in = server
-        self.holds = not self.target.busy
-        self.target.busy = True
-        server.borrower = self.loop.create_future()
-        server.borrower.add_done_callback(self._over)
-        self.loop.call_later(STAND_IN_S, self._give_back, server.borrower)
-        self._go_on()
-
-    def refused(self, sqlstate: str, message: str, hint: str = "") -> None:
-        self.elsewhere()
-
-    def elsewhere(self) -> None:
-        """There is none."""
-        self.timer.cancel()
-        if self.pool is not None:
-            self.pool.leave(self)
-        self.session.unreachable.add(self.number)
-        self._go_on()
-
-    def _go_on(self) -> None:
-        link = self.session.link
-        if not link.closed:
-            link.busy = False
-            link.resume()
-
-    def _give_back(self, borrower: asyncio.Future[None]) -> None:
-        asking = self.session.link.server
-        if borrower.done():
-            return
-        if asking is not None and (asking.awaiting > 0 or asking.open_cycle):  # the signal is still to be sent
-            self.loop.call_later(STAND_IN_S, self._give_back, borrower)
-        else:
-            borrower.set_result(None)
-
-    def _over(self, borrower: asyncio.Future[None]) -> None:
-        server, session = self.server, self.target.session
-        server.borrower = None
-        session.stand_in = None
-        if borrower.exception() is None:
-            server.pool.release(server)
-        elif server.fatal_fields and not self.target.closed:
-            session.verbatim(server.fatal_fields)
-            return
-        if self.holds and not self.target.closed:
-            self.target.busy = False
-            self.target.resume()
 
 
 def aimed_at(session: Any) -> bool:
@@ -215,8 +163,5 @@ def vacate(database: Any, sql: bytes) -> None:
     The server waits a few seconds for their processes to end.
     """
     if OF_DATABASE.search(sql):
-        for name, other in database.worker.databases.items():
-            if name.encode() in sql or name == "template1":
-                for pool in other.pools.values():
-                    for server in list(pool.idle):
-                        pool.retire(server)
+        words = [word.decode("utf-8", "replace") for word in WORDS.findall(sql[:1000])]
+        database.worker.vacate_everywhere([*words[:WORDS_MAX], "template1"])

@@ -100,6 +100,12 @@ class Proxying:
 
         await send_cancel(link, tls, timeout)
 
+    async def aim_at(self, link: Any) -> Any:
+        """The connection that a signal to this client has to go to."""
+        from .stand_in import aim_at
+
+        return await aim_at(link)
+
     def server_tls(self, entry: Any) -> Any:
         """The TLS settings towards the servers of a database, loaded."""
         from shardproxy.tls import Holder, load_server_tls

@@ -41,7 +41,6 @@ class PgSession:
     """Slow path of one ``ClientLink``."""
 
     shard: Any = None
-    task: Any = None
     stopped = False
     replication = "none"
 
@@ -62,6 +61,7 @@ class PgSession:
         self.aimed_ns = -(1 << 62)
         self.stand_in: Any = None
         self.unreachable: set[int] = set()
+        self.found: dict[int, int] = {}         # processes of other workers' clients, by their ids
         self.block: ReadOnlyBlock | None = None
         self.serializable = False
         self._attempts = 0
@@ -124,6 +124,11 @@ class PgSession:
         server = self.link.server
         return server is None or (server.status == OUTSIDE and not (
             server.awaiting or server.open_cycle or server.copying_in or self.link.body))
+
+    @property
+    def carrying_out(self) -> bool:
+        """Whether something runs for the client at other servers than that of its own connection."""
+        return False
 
     def cancel_running(self) -> bool:
         """A cancel request: whether the session itself had something running that it stopped."""

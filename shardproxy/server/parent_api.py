@@ -10,12 +10,14 @@ from typing import Any, Protocol
 
 from shardproxy.log import get_logger
 from shardproxy.server.admin import Admin
+from shardproxy.server.figures import worker_of
 from shardproxy.server.guests import Guests
 from shardproxy.server.permits import Permits
 from shardproxy.server.reclaim import Reclaimer
 from shardproxy.server.recovery import Recovery
 from shardproxy.server.schema_changes import SchemaChanges
 from shardproxy.server.worker_api import TOKEN, PoolKey
+from shardproxy.server.workers import Workers
 
 __all__ = ["FromWorker", "Services"]
 
@@ -25,6 +27,7 @@ _log = get_logger(__name__)
 class Services(Protocol):
     """What the handlers pass on to the supervisor."""
 
+    workers: Workers
     permits: Permits
     admissions: Permits
     guests: Guests
@@ -106,6 +109,16 @@ class FromWorker:
 
     async def cancel(self, pid: int, secret_hex: str) -> bool:
         return await self._services.cancel_elsewhere(self._index, pid, secret_hex)
+
+    async def aim(self, pid: int) -> Sequence[Any] | None:
+        answer: Sequence[Any] | None = await self._services.workers.call(worker_of(pid), "aim", pid=pid)
+        return answer
+
+    async def signal_sent(self, pid: int) -> None:
+        self._services.workers.notify(worker_of(pid), "signal_sent_to", pid=pid)
+
+    async def vacate(self, names: Sequence[str]) -> None:
+        self._services.workers.notify_all("vacate", names=list(names))
 
     async def resolve(self, database: str, gid: str, places: list[str]) -> dict[str, Any]:
         return await self._services.recovery.resolve(database, gid, places)

@@ -89,6 +89,7 @@ class Worker(Reception, PermitOperations, Asks):
         self._topology_changed = asyncio.Event()
         self._permits: dict[Any, asyncio.Event] = {}
         self._admissions = {}
+        self._aimed = {}
 
     def _bug(self, channel: Any, error: BaseException) -> None:
         _log.error(

@@ -92,6 +92,16 @@ class WorkerApi(Protocol):
     async def cancel(self, pid: int, secret_hex: str) -> bool:
         """Cancel the statement of the client with this key. False: not one of ours."""
 
+    async def aim(self, pid: int) -> list[Any] | None:
+        """Another worker's client is about to signal the client with this id: [process id, address] of the server
+        connection that serves it or stands in for it, until ``signal_sent_to``. None: not one of ours."""
+
+    async def signal_sent_to(self, pid: int) -> None:
+        """End aim."""
+
+    async def vacate(self, names: Sequence[str]) -> None:
+        """Close idle connections to databases of these names."""
+
     async def shutdown(self, grace_s: float | None, mode: str) -> None:
         """Stop accepting, drain as `mode` says for at most `grace_s` (None: no limit), then exit 0."""
 
@@ -175,6 +185,15 @@ class ParentApi(Protocol):
 
     async def cancel(self, pid: int, secret_hex: str) -> bool:
         """A cancel request that belongs to another worker: pass it on."""
+
+    async def aim(self, pid: int) -> Sequence[Any] | None:
+        """A client is about to signal another worker's client with this id: see ``WorkerApi.aim``."""
+
+    async def signal_sent(self, pid: int) -> None:
+        """The signal is sent."""
+
+    async def vacate(self, names: Sequence[str]) -> None:
+        """Databases of these names are about to be dropped or copied: no worker keeps idle connections to them."""
 
     async def settle_layout(self, database: str) -> None:
         """DDL that changed the layout is committed: stored, and known to all workers, when this returns."""

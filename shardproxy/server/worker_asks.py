@@ -6,11 +6,13 @@ Invariant: what the parent does not answer in time is not waited for longer than
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from shardproxy.errors import ControlError
 from shardproxy.pool.admission import SharedAdmission
 from shardproxy.server.control import Endpoint
+from shardproxy.server.database import DatabaseRuntime
 from shardproxy.server.worker_api import TOKEN, PoolKey
 
 __all__ = ["Asks"]
@@ -22,6 +24,9 @@ class Asks:
     """A part of ``Worker``; the fields are the worker's."""
 
     control: Endpoint
+    databases: dict[str, DatabaseRuntime]
+    keys: dict[tuple[int, bytes], Any]
+    _aimed: dict[int, Any]
     _permits: dict[Any, asyncio.Event]
     _admissions: dict[PoolKey, SharedAdmission]
 
@@ -51,6 +56,27 @@ class Asks:
         """After DDL: until all workers know the catalog as it is now."""
         await self.control.call("catalog_known", timeout=CATALOG_S, database=database)
 
+    async def aim_elsewhere(self, pid: int) -> Sequence[Any] | None:
+        """Another worker's client is about to be signalled: [process id, address of its server], or None."""
+        answer: Sequence[Any] | None = await self.control.call("aim", pid=pid)
+        return answer
+
+    def signal_sent(self, pid: int) -> None:
+        """After ``aim_elsewhere``."""
+        self.control.notify("signal_sent", pid=pid)
+
+    def vacate_everywhere(self, names: Sequence[str]) -> None:
+        """Close idle connections to databases of these names, in all workers."""
+        self.vacate_here(names)
+        self.control.notify("vacate", names=list(names))
+
+    def vacate_here(self, names: Sequence[str]) -> None:
+        """The same, in this worker."""
+        for name in set(names) & self.databases.keys():
+            for pool in self.databases[name].pools.values():
+                for server in list(pool.idle):
+                    pool.retire(server)
+
     def shared_admission(self, database: str, user: str) -> SharedAdmission:
         """Who of a user's sessions may hold connections of several pools, by tokens of the parent."""
         key: PoolKey = (database, TOKEN, user)
@@ -64,3 +90,23 @@ class Asks:
             self._admissions[key] = SharedAdmission(ask, lambda: self.control.notify("release", pool=list(key)))
             self._permits[key] = self._admissions[key].freed
         return self._admissions[key]
+
+    # -- what others ask through the parent
+
+    async def aim(self, pid: int) -> list[Any] | None:
+        link = next((link for (known, _), link in self.keys.items() if known == pid), None)
+        if link is None or link.session is None or link.closed:
+            return None
+        found = await link.session.database.dialect.aim_at(link)
+        if found is None:
+            return None
+        server, self._aimed[pid] = found
+        return [server.backend_pid, [str(one) for one in server.address]]
+
+    async def signal_sent_to(self, pid: int) -> None:
+        aimed = self._aimed.pop(pid, None)
+        if aimed is not None:
+            aimed.sent = True
+
+    async def vacate(self, names: Sequence[str]) -> None:
+        self.vacate_here(names)

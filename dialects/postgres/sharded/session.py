@@ -313,6 +313,10 @@ class ShardedSession(PgSession):
             return
         super().hold()
 
+    @property
+    def carrying_out(self) -> bool:
+        return self.task is not None or self.quick.flight is not None
+
     def cancel_running(self) -> bool:
         """A cancel request of the client: stop what runs on every leg. False: nothing is being carried out."""
         if self.stopped:
