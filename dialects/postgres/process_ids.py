@@ -14,8 +14,6 @@ import re
 import time
 from typing import Any
 
-from shardproxy.server.figures import worker_of
-
 from . import wire
 from .stand_in import STAND_IN_S, Elsewhere, StandIn, unaimed
 
@@ -92,8 +90,7 @@ def _process_of(session: Any, number: int) -> int | None:
         return int(session.found.pop(number))
     target = _client(session, number)
     if target is None:
-        worker = session.database.worker
-        if worker_of(number) == worker.index or worker_of(number) >= worker.config.listen.workers:
+        if not session.database.worker.may_be_elsewhere(number):
             return number
         Elsewhere(session, number)
         return None

@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from shardproxy.config.model import Config
 from shardproxy.errors import ControlError
 from shardproxy.pool.admission import SharedAdmission
 from shardproxy.server.control import Endpoint
 from shardproxy.server.database import DatabaseRuntime
+from shardproxy.server.figures import worker_of
 from shardproxy.server.worker_api import TOKEN, PoolKey
 
 __all__ = ["Asks"]
@@ -23,6 +25,8 @@ CATALOG_S = 30.0
 class Asks:
     """A part of ``Worker``; the fields are the worker's."""
 
+    index: int
+    config: Config
     control: Endpoint
     databases: dict[str, DatabaseRuntime]
     keys: dict[tuple[int, bytes], Any]
@@ -55,6 +59,10 @@ class Asks:
     async def catalog_known(self, database: str) -> None:
         """After DDL: until all workers know the catalog as it is now."""
         await self.control.call("catalog_known", timeout=CATALOG_S, database=database)
+
+    def may_be_elsewhere(self, pid: int) -> bool:
+        """Whether another worker may have a client with this id."""
+        return worker_of(pid) != self.index and worker_of(pid) < self.config.listen.workers
 
     async def aim_elsewhere(self, pid: int) -> Sequence[Any] | None:
         """Another worker's client is about to be signalled: [process id, address of its server], or None."""

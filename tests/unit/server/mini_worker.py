@@ -128,6 +128,15 @@ class MiniWorker(TransactionOperations):
         for server in self.servers:
             server.close()
 
+    async def aim(self, pid: int) -> list[Any] | None:
+        return None
+
+    async def signal_sent_to(self, pid: int) -> None:
+        self.told.append(["signal_sent_to", pid])
+
+    async def vacate(self, names: list[str]) -> None:
+        self.told.append(["vacate", names])
+
     async def shutdown(self, grace_s: float | None, mode: str) -> None:
         self.mode = mode
         await self.stop_accepting()
