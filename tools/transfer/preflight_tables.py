@@ -35,6 +35,8 @@ select n.nspname as schema, c.relname as name, c.relkind::text as kind, c.relper
        array(select array_to_string(array(select attname from pg_attribute where attrelid = c.oid
                                           and attnum = any(indkey::int2[]) order by attnum), ',')
                from pg_index where indrelid = c.oid and indisunique) as uniques,
+       array(select attname::text from pg_index join pg_attribute on attrelid = c.oid and attnum = any(indkey::int2[])
+              where indrelid = c.oid and indisprimary) as primary,
        array(select format('%I.%I', vn.nspname, v.relname) from pg_depend d join pg_rewrite r on r.oid = d.objid
               join pg_class v on v.oid = r.ev_class join pg_namespace vn on vn.oid = v.relnamespace
              where d.classid = 'pg_rewrite'::regclass and d.refobjid = c.oid and v.relkind = 'm') as matviews,
@@ -131,10 +133,23 @@ def _table(move: Move, row: Any) -> Iterator[Finding]:
     if key & set(row["loose"]):
         yield error(subject, "its key has a nondeterministic collation: equal keys may be on different shards",
                     "a deterministic collation")
+    if row["primary"] and not key <= set(row["primary"]):
+        yield _crossing(move, subject)
     for columns in row["uniques"]:
         if key and not key <= set(columns.split(",")):
             yield warn(subject, f"unique ({columns.replace(',', ', ')}) does not contain the key: it holds on each "
                                 "shard only", "values from a sequence or a UUID stay unique")
+
+
+def _crossing(move: Move, subject: str) -> Finding:
+    """Of a row whose sharding key changes one shard tells that it is gone, another that it came, under one primary key:
+    streams of two places say so in any order."""
+    if len(move.sources) > 1:
+        return error(subject, "its primary key does not contain its sharding key: a row that changes its shard in the "
+                              "meantime could be lost", "a primary key with the sharding key in it")
+    return warn(subject, "its primary key does not contain its sharding key: where the sharding key of a row changes "
+                         "after the switch, the way back may lose that row",
+                "a primary key with the sharding key in it")
 
 
 def _foreign(move: Move, place: Place, rows: Sequence[Any]) -> Iterator[Finding]:
