@@ -93,7 +93,7 @@ def _whole(found: Analysis, plans: list[Plan]) -> ShardFilter | None:
 def _filter(plan: object) -> ShardFilter | None:
     """Where a part writes, if it can run there as it stands."""
     if isinstance(plan, Push):
-        return plan.filter
+        return None if plan.own else plan.filter
     if isinstance(plan, Write) and not (isinstance(plan.spread, InsertRows) and plan.spread.added):
         return plan.whole
     return None
