@@ -27,7 +27,7 @@ BATCH_MAX = 64 * 1024
 @dataclass(frozen=True, slots=True)
 class Asked:
     """``prelude``: what is answered before rows; ``described``: the RowDescription in force, None if the rows' own is
-    to be sent. ``lasting``: the batch alone says all this. ``parsed``: body of the unnamed statement it prepares."""
+    to be sent. ``parsed``: body of the unnamed statement that it prepares."""
 
     text: bytes
     route: Any
@@ -36,7 +36,6 @@ class Asked:
     simple: bool = True
     prelude: bytes = b""
     described: bytes | None = None
-    lasting: bool = True
     parsed: bytes | None = None
 
     def applied(self, link: Any) -> None:
@@ -88,4 +87,4 @@ def _extended(session: Any, messages: list[tuple[int, bytes]]) -> Asked | None:
     if describes:
         prelude += wire.message(b"T", rows)
     return Asked(text, route, Bind(known.types, message.formats, message.values), message.results, False, prelude, rows,
-                 parsed is not None, None if parsed is None else parsed.body)
+                 None if parsed is None else parsed.body)

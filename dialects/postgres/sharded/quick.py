@@ -28,6 +28,7 @@ from .statement import Statement
 
 __all__ = ["Quick"]
 
+BIND = 0x42
 KEPT_BYTES = 16 * 1024
 KNOWN_MAX, KNOWN_BYTES = 1000, 4000
 LONG_WAY = (f.PROBE | f.UNPIN | f.FOREVER | f.DDL | f.MULTI | f.BEGIN | f.COMMIT | f.ROLLBACK | f.PREPARED_SQL
@@ -62,7 +63,8 @@ class Quick:
         if (known is None or known.generation != sharding.generation
                 or known.routes != self.link.router.generation):
             return False
-        return self._fly(known)
+        limit = self.session.database.entry.max_fanout
+        return not (limit and len(known.places) > limit) and self._fly(known)
 
     def start(self, batch: bytes) -> bool:
         """Start a batch, if it is a read of several shards and nothing has to be waited for."""
@@ -91,7 +93,7 @@ class Quick:
         known = Known(asked, plan, places, data, sharding.generation, self.link.router.generation)
         if not self._fly(known):
             return False
-        if asked.lasting and len(batch) <= KNOWN_BYTES:
+        if len(batch) <= KNOWN_BYTES:
             kept: OrderedDict[Any, Known] = sharding.quick
             kept[self._key(batch)] = known
             if len(kept) > KNOWN_MAX:
@@ -99,8 +101,14 @@ class Quick:
         return True
 
     def _key(self, batch: bytes) -> tuple[Any, ...]:
-        """Names mean what the settings and, in ``$user``, the user make of them."""
-        return batch, self.link.settings, self.session.server_user
+        """Names mean what the settings and, in ``$user``, the user make of them; a Bind alone, what was prepared."""
+        link = self.link
+        prepared = None
+        if batch[0] == BIND:
+            name = batch[6:batch.find(b"\0", 6)]
+            found = (link.statements or {}).get(name) if name else None
+            prepared = link.unnamed if found is None else found.statement
+        return batch, link.settings, self.session.server_user, prepared
 
     def _statement(self, asked: Asked) -> Statement:
         sharding, route = self.session.places.sharding, asked.route
