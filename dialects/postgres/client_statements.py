@@ -101,7 +101,7 @@ class ClientStatements:
         ``runs``: the SQL is executed next, not only parsed.
         """
         statements = self.link.statements or {}
-        names = [str(name).encode() for name in route.names] or list(statements)
+        names = [str(name).encode("utf-8", "surrogateescape") for name in route.names] or list(statements)
         missing = {n: statements[n].statement for n in names if n in statements and n not in server.own_names}
         foreign = [] if route.names else list(server.prepared)
         if runs and route.kind == "DEALLOCATE" and server.status != ABORTED and not (missing and simple):

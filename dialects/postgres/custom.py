@@ -49,6 +49,11 @@ def dotted(values: Mapping[str, str]) -> set[str]:
     return {name for name in values if "." in name}
 
 
+def _readable(name: str) -> bool:
+    """Whether its bytes were UTF-8."""
+    return not any("\udc80" <= letter <= "\udcff" for letter in name)
+
+
 class CustomNames:
     """Names that one session may have set since its last probe. ``overflow``: there were too many to ask for."""
 
@@ -58,8 +63,12 @@ class CustomNames:
         self.names: set[str] = set()
         self.overflow = False
 
-    def add(self, names: set[str]) -> None:
-        """Ask for these, too."""
+    def add(self, names: set[str], utf8: bool = True) -> None:
+        """Ask for these, too. ``utf8``: the server refuses names of other bytes, so none of them is set."""
+        readable = {name for name in names if _readable(name)}
+        if len(readable) < len(names) and not utf8:
+            self.overflow = True
+        names = readable
         if names:
             if len(self.names) + len(names) > NAMES_MAX:
                 self.overflow = True

@@ -281,7 +281,7 @@ class PgSession:
 
     def note_values(self, data: bytes) -> None:
         """Values given to what may change the session: they may name settings."""
-        self._custom.add(names_in_values(data))
+        self._custom.add(names_in_values(data), self._utf8)
 
     def bound(self, route: Any, body: bytes, bind: bytes, server: Any) -> bytes | None:
         """A statement that needs a look is about to be executed, perhaps long after its Parse.
@@ -292,7 +292,7 @@ class PgSession:
         name, _, values = bind.partition(b"\0")
         if flags & (f.PROBE | f.DDL | f.PROXY_SET):
             self._note(route, body)
-            self._custom.add(names_in_values(values))
+            self._custom.add(names_in_values(values), self._utf8)
         if flags & f.DEALLOCATE_ALL:
             if DEALLOCATES.search(body):
                 self.statements.forget_all(server)
@@ -306,9 +306,13 @@ class PgSession:
 
     def _note(self, route: Any, sql: bytes) -> None:
         names = names_in_sql(sql)
-        self._custom.add(names.union(route.settings))
+        self._custom.add(names.union(route.settings), self._utf8)
         if route.flags & f.DDL and names:
             self.database.events.custom.add(names)  # of a function whose body the facts do not tell of yet
+
+    @property
+    def _utf8(self) -> bool:
+        return bool(self.link.parameters.values.get("client_encoding") == "UTF8")
 
     def _probe_sql(self, server: Any) -> bytes:
         names = self._custom.names | self.database.events.custom.names | dotted(server.settings.values)

@@ -12,4 +12,4 @@ def raising(sqlstate: str, text: str, hint: str = "") -> bytes:
     body = f"RAISE EXCEPTION USING ERRCODE = {wire.quote_literal(sqlstate)}, MESSAGE = {wire.quote_literal(text)}"
     if hint:
         body += f", HINT = {wire.quote_literal(hint)}"
-    return f"DO $shardproxy$BEGIN {body}; END$shardproxy$".encode()
+    return f"DO $shardproxy$BEGIN {body}; END$shardproxy$".encode("utf-8", "surrogateescape")

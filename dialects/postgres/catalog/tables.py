@@ -63,7 +63,7 @@ TABLE_QUERIES: dict[str, str] = {
                                               'security_invoker=yes'], false) as security_invoker,
                case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) else '' end as definition,
                exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D'
-                       and t.tgname <> 'shardproxy_no_write') as triggers,
+                       and t.tgname not in ('shardproxy_no_write', 'shardproxy_fence')) as triggers,
                exists (select from pg_rewrite w where w.ev_class = c.oid and w.rulename <> '_RETURN') as rules,
                array(select x.relname::text from pg_index i join pg_class x on x.oid = i.indexrelid
                      where i.indrelid = c.oid order by 1) as indexes

@@ -11,8 +11,10 @@ would send its rows elsewhere: such a change is refused (55006) while there are 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
+from shardproxy.catalog.tables import Table
 from shardproxy.errors import ControlError
 
 from .errors import PgError
@@ -83,7 +85,12 @@ def outdated(text: bytes, old: tuple[Any, Any], new: Sharding) -> bool:
 
     def changed(names: Iterable[Name]) -> bool:
         return any(name in words and (layout.table(schema, name) != new.layout.table(schema, name)
-                                      or tables.get(schema, name) != new.tables.get(schema, name))
+                                      or _meaning(tables.get(schema, name)) != _meaning(new.tables.get(schema, name)))
                    for schema, name in names)
 
     return changed({(table.schema, table.name) for one in (layout, new.layout) for table in one.tables()})
+
+
+def _meaning(table: Table | None) -> Table | None:
+    """What plans are made from. A table that moves to shards, or back, becomes another relation, which is alike."""
+    return None if table is None else replace(table, oid=0, shell=False, indexes=(), owner="")

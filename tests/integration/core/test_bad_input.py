@@ -13,7 +13,7 @@ import pytest
 
 from shardproxy.tools.cluster import Node
 from tests.fixtures.proxy import StartProxy
-from tests.fixtures.raw import B, P, Q, Raw, S, X, codes, errors, kinds, message, rows
+from tests.fixtures.raw import B, E, P, Q, Raw, S, X, codes, errors, kinds, message, rows
 
 from .conftest import Arena
 
@@ -106,6 +106,20 @@ async def test_messages(arena: Arena, name: str) -> None:
         assert kinds(replies)[-3:] == "end" if fatal else rows(replies) == [("after",)]
         client.vanish()
         assert await other.value("select 1") == "1"
+
+
+NAMES = (b'execute "s\xfd"', b'deallocate "s\xfd"', b'prepare "s\xfd" as select 1', b'listen "s\xfd"', b"select '\xfd'",
+         b'set shardproxy."s\xfd" = 1', b"set shardproxy.consistency = 's\xfd'", b'show shardproxy."s\xfd"')
+
+
+@pytest.mark.parametrize("text", NAMES)
+async def test_names_that_are_not_utf8(arena: Arena, text: bytes) -> None:
+    """An error of the statement; the connection goes on."""
+    async with arena.session() as client:
+        for batch in (message("Q", text + b"\0"), message("P", b"\0" + text + b"\0\0\0") + B() + E() + S):
+            assert codes(await client.ask(batch)), batch
+        answer = await client.ask(Q("select 1"))
+        assert rows(answer) == [("1",)], answer
 
 
 async def test_truncated_messages_and_the_end(arena: Arena) -> None:

@@ -98,15 +98,15 @@ async def test_a_busy_connection_makes_room_when_it_is_released(
 
 
 async def test_who_may(pg: Node, start_proxy: StartProxy, database: str) -> None:
-    await pg.sql("create role reader login; create role replicator login replication; create role app login")
-    hosts = [{"source": "all", "user": "app", "method": "trust"},
+    await pg.sql("create role reader login; create role replicator login replication; create role follower login")
+    hosts = [{"source": "all", "user": "follower", "method": "trust"},
              {"source": "all", "user": "all", "database": database, "method": "trust"},
              {"source": "all", "user": "replicator", "database": "replication", "method": "trust"}]
-    own = start_proxy([pg], auth={"hosts": hosts, "users": {"app": {"server_user": "replicator"}, "reader": {},
+    own = start_proxy([pg], auth={"hosts": hosts, "users": {"follower": {"server_user": "replicator"}, "reader": {},
                                                             "replicator": {}}})
     cases = [("reader", database, "database", "42501"), ("replicator", database, "database", ""),
-             ("app", database, "database", ""), ("replicator", "replication", "true", ""),
-             ("reader", database, "true", "28000"), ("app", "replication", "true", "28000"),
+             ("follower", database, "database", ""), ("replicator", "replication", "true", ""),
+             ("reader", database, "true", "28000"), ("follower", "replication", "true", "28000"),
              ("replicator", database, "true", "")]
     for user, name, kind, state in cases:
         async with replication(own.port, name, kind, user) as client:
@@ -116,7 +116,7 @@ async def test_who_may(pg: Node, start_proxy: StartProxy, database: str) -> None
     closed = start_proxy([pg], databases={"*": {"primary": f"127.0.0.1:{pg.port}", "replication": False}})
     async with replication(closed.port, database, "database") as client:
         assert codes(client.login) == ["42501"]
-    await pg.sql("drop role reader; drop role replicator; drop role app")
+    await pg.sql("drop role reader; drop role replicator; drop role follower")
 
 
 async def test_whose_servers(pg: Node, start_proxy: StartProxy, database: str) -> None:
