@@ -76,7 +76,9 @@ async def test_a_stranger_sees_nothing(arena: Arena, user: str, extended: bool) 
             assert await asked(stranger, "insert into plain values (1)", extended) == ([], [])
             assert await asked(stranger, "select lastval(), currval('q')", extended) == ([], [("55000", NO_LAST)])
             for sql in ("select currval('q')", "select lastval()", "insert into plain values (lastval()) returning a"):
-                assert await asked(owner, sql, extended) == ([row], [])
+                found, failed = await asked(owner, sql, extended)
+                # Its own value; or none, if the pool had no other connection for the stranger. Never another one.
+                assert found == [row] or {code for code, _ in failed} == {"55000"}, (sql, found, failed)
 
 
 @pytest.mark.parametrize("extended", [False, True], ids=["simple", "extended"])
